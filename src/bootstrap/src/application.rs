@@ -36,7 +36,7 @@ pub trait Application: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever keeps the application from making them; the harness adds which node it was.
-    fn artifacts(&self, node: &NodePlan, peers: &[NodePlan]) -> Result<Vec<Artifact>, DynError>;
+    fn artifacts(&self, node: &NodePlan, peers: &[PeerPlan]) -> Result<Vec<Artifact>, DynError>;
 
     /// The artifact that takes configuration overrides, a YAML or JSON file; `None` when there is none.
     fn config_artifact(&self) -> Option<&str>;
@@ -130,14 +130,48 @@ pub struct NodePlan {
     pub data_dir: PathBuf,
 }
 
+/// What a node is told of another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerPlan {
+    /// Its name.
+    pub name: NodeName,
+    /// Its number in the cluster; `None` for a node that the harness did not start.
+    pub index: Option<u64>,
+    /// Whether it is one of the nodes that the cluster begins with.
+    pub founding: bool,
+    /// Where it listens, by endpoint name.
+    pub addresses: BTreeMap<EndpointName, Address>,
+}
+
 impl NodePlan {
     /// The address of the endpoint called `name`.
     pub fn address(&self, name: &str) -> Option<&Address> {
-        self.addresses
-            .iter()
-            .find(|(key, _)| key.as_str() == name)
-            .map(|(_, address)| address)
+        named(&self.addresses, name)
     }
+
+    /// What other nodes are told of it.
+    pub fn as_peer(&self) -> PeerPlan {
+        PeerPlan {
+            name: self.name.clone(),
+            index: Some(self.index),
+            founding: self.founding,
+            addresses: self.addresses.clone(),
+        }
+    }
+}
+
+impl PeerPlan {
+    /// The address of the endpoint called `name`.
+    pub fn address(&self, name: &str) -> Option<&Address> {
+        named(&self.addresses, name)
+    }
+}
+
+fn named<'a>(addresses: &'a BTreeMap<EndpointName, Address>, name: &str) -> Option<&'a Address> {
+    addresses
+        .iter()
+        .find(|(key, _)| key.as_str() == name)
+        .map(|(_, address)| address)
 }
 
 /// A program and how to call it.

@@ -1,19 +1,42 @@
 //! From the sources of a scenario to a cluster that is ready: orchestrator, readiness barrier, preflight, and the ports to applications and backends.
+//!
+//! Not here: what a step may do to a cluster once it runs (`trellis-runtime`), and how any backend does it (`trellis-local` and its siblings).
+//!
+//! Suggested order of reading: [`Application`] and [`Deployer`] (the ports), [`bootstrap`] (the nine steps), [`Fleet`] (the nodes that we start), [`ReadinessBarrier`], [`RunLedger`].
+
 mod application;
+mod barrier;
 mod deployer;
+mod error;
+mod fleet;
+mod join;
 mod ledger;
+mod orchestrator;
+mod patch;
+mod preflight;
+mod progress;
 mod provider_error;
+mod shared_inventory;
 
 pub use application::{
-    Address, Application, Artifact, NodeCommand, NodePlan, PortSpec, Probe, SelfDescription,
-    Transport,
+    Address, Application, Artifact, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
+    SelfDescription, Transport,
 };
+pub use barrier::{NodeReadiness, ReadinessBarrier};
 pub use deployer::{
     ClusterRequest, Deployer, Doing, ExitReport, Instance, LogTail, NodeControl, Placement,
     StopReport,
 };
+pub use error::BootstrapError;
+pub use fleet::Fleet;
+pub use join::{JoinRequest, join};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
+pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap};
+pub use patch::PatchError;
+pub use preflight::{Incompatibility, PlannedOperation, PlannedRefusal, ValidationError};
+pub use progress::{Progress, Silent};
 pub use provider_error::ProviderError;
+pub use shared_inventory::SharedInventory;
 
 /// Any error, for ports whose callers own their errors.
 pub type DynError = Box<dyn std::error::Error + Send + Sync>;

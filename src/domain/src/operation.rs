@@ -58,11 +58,10 @@ impl Operation {
     /// The states that it needs, in words, or `None` where `state` will do.
     fn lacks(self, state: &NodeState) -> Option<&'static str> {
         let (fits, wanted) = match self {
-            Self::Start => (state.is_down(), "a stopped node"),
             Self::Stop | Self::Kill => (!state.is_down(), "a node that is not stopped yet"),
             Self::Pause => (state.is_running(), "a running node"),
             Self::Resume => (*state == NodeState::Paused, "a paused node"),
-            Self::SaveData | Self::RestoreData => (state.is_down(), "a stopped node"),
+            Self::Start | Self::SaveData | Self::RestoreData => (state.is_down(), "a stopped node"),
             _ => (true, ""),
         };
         (!fits).then_some(wanted)

@@ -1,0 +1,239 @@
+//! The readiness barrier: asks nodes until the policy is met, the deadline has passed, or one of them ends.
+//!
+//! It asks nodes; it never starts them (see `fleet`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, future::Either, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use trellis_domain::{NodeHandle, NodeName, ReadinessPolicy, ReadinessTally, ReadinessVerdict};
+
+use crate::{
+    Application, BootstrapError, DynError, ExitReport, LogTail, NodeControl, Probe, Progress,
+};
+
+/// How long one probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause after the first probe of a node; it grows by half each time.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The longest pause between two probes of a node.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// How often progress is reported.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How many log lines of a node that is not ready are shown.
+const LOG_LINES: usize = 10;
+
+/// One node as the barrier saw it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReadiness {
+    /// The node.
+    pub node: NodeName,
+    /// Whether it was ready.
+    pub ready: bool,
+    /// What it said, or why it could not be asked.
+    pub seen: String,
+    /// What it logged last, for a node of ours that was not ready.
+    pub log: Option<LogTail>,
+}
+
+impl fmt::Display for NodeReadiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ready = if self.ready { "ready" } else { "not ready" };
+        write!(f, "  {}: {ready}", self.node)?;
+        if !self.ready {
+            write!(f, "; last seen: {}", self.seen)?;
+        }
+        match &self.log {
+            Some(log) => write!(f, "\n{log}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits until nodes may be used.
+pub struct ReadinessBarrier<'a> {
+    /// Whom to ask how to probe.
+    pub app: &'a Arc<dyn Application>,
+    /// Control of the managed nodes among them, if there are any.
+    pub control: Option<&'a Arc<dyn NodeControl>>,
+    /// When they may be used.
+    pub policy: ReadinessPolicy,
+    /// The deadline, from the call.
+    pub within: Duration,
+    /// Who is told meanwhile.
+    pub progress: &'a dyn Progress,
+}
+
+/// What one node's watch ends with.
+enum Outcome {
+    Ready(NodeName),
+    Exited(NodeName, Box<ExitReport>),
+}
+
+/// Who was seen how; shared between the watches of all nodes.
+#[derive(Clone, Default)]
+struct Sightings(Arc<Mutex<BTreeMap<NodeName, String>>>);
+
+impl Sightings {
+    fn note(&self, node: &NodeName, seen: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(node.clone(), seen);
+    }
+
+    fn of(&self, node: &NodeName) -> String {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(node)
+            .cloned()
+            .unwrap_or_else(|| "nothing yet".to_owned())
+    }
+}
+
+impl ReadinessBarrier<'_> {
+    /// Waits, and says which nodes are ready; under a quorum that may be fewer than all.
+    ///
+    /// # Errors
+    /// [`BootstrapError::Exited`] as soon as a managed node ends, [`BootstrapError::NotReady`] at the deadline, [`BootstrapError::NeverReady`] when waiting cannot help.
+    ///
+    /// # Cancel safety
+    /// Dropping it stops asking; nothing else.
+    pub async fn wait(&self, nodes: &[NodeHandle]) -> Result<BTreeSet<NodeName>, BootstrapError> {
+        let deadline = Instant::now() + self.within;
+        let sightings = Sightings::default();
+        let mut ready = BTreeSet::new();
+        let mut watches: FuturesUnordered<_> = nodes
+            .iter()
+            .map(|node| self.watch(node, &sightings))
+            .collect();
+        let mut next_report = Instant::now() + PROGRESS_EVERY;
+        loop {
+            match self.policy.judge(tally(nodes, &ready)) {
+                ReadinessVerdict::Ready => return Ok(ready),
+                ReadinessVerdict::NotYet => {}
+                ReadinessVerdict::Impossible => {
+                    let nodes = self.describe(nodes, &ready, &sightings).await;
+                    return Err(BootstrapError::NeverReady {
+                        policy: self.policy,
+                        nodes,
+                    });
+                }
+            }
+            match timeout_at(next_report.min(deadline), watches.next()).await {
+                Ok(Some(Outcome::Ready(node))) => {
+                    ready.insert(node);
+                }
+                Ok(Some(Outcome::Exited(node, report))) => {
+                    return Err(BootstrapError::Exited { node, report });
+                }
+                Err(_) if Instant::now() < deadline => {
+                    next_report += PROGRESS_EVERY;
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let seen = waiting_for(nodes, &ready, &sightings);
+                    self.progress.waiting(&self.policy.to_string(), &seen, left);
+                }
+                Ok(None) | Err(_) => {
+                    return Err(BootstrapError::NotReady {
+                        policy: self.policy,
+                        within: self.within,
+                        nodes: self.describe(nodes, &ready, &sightings).await,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Probes one node until it is ready or, if it is ours, has ended.
+    async fn watch(&self, node: &NodeHandle, sightings: &Sightings) -> Outcome {
+        let ready = probe_until_ready(&**self.app, node, sightings);
+        let Some(control) = self.control.filter(|_| node.is_managed()) else {
+            ready.await;
+            return Outcome::Ready(node.name().clone());
+        };
+        let exited = control.exited(node.name());
+        match futures::future::select(exited, std::pin::pin!(ready)).await {
+            Either::Left((report, _)) => Outcome::Exited(node.name().clone(), Box::new(report)),
+            Either::Right(((), _)) => Outcome::Ready(node.name().clone()),
+        }
+    }
+
+    async fn describe(
+        &self,
+        nodes: &[NodeHandle],
+        ready: &BTreeSet<NodeName>,
+        sightings: &Sightings,
+    ) -> Vec<NodeReadiness> {
+        let mut described = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let is_ready = ready.contains(node.name());
+            let log = match self.control {
+                Some(control) if node.is_managed() && !is_ready => {
+                    control.log_tail(node.name(), LOG_LINES).await.ok()
+                }
+                _ => None,
+            };
+            described.push(NodeReadiness {
+                node: node.name().clone(),
+                ready: is_ready,
+                seen: sightings.of(node.name()),
+                log,
+            });
+        }
+        described
+    }
+}
+
+async fn probe_until_ready(app: &dyn Application, node: &NodeHandle, sightings: &Sightings) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let seen = match timeout(PROBE_TIMEOUT, app.probe(node)).await {
+            Ok(Ok(Probe::Ready)) => return,
+            Ok(Ok(Probe::NotYet(seen))) => seen,
+            Ok(Err(error)) => chain(&error),
+            Err(_) => format!("no answer to a probe within {PROBE_TIMEOUT:?}"),
+        };
+        sightings.note(node.name(), seen);
+        sleep(pause).await;
+        pause = (pause * 3 / 2).min(PAUSE_MAX);
+    }
+}
+
+fn chain(error: &DynError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn tally(nodes: &[NodeHandle], ready: &BTreeSet<NodeName>) -> ReadinessTally {
+    let managed = || nodes.iter().filter(|node| node.is_managed());
+    ReadinessTally {
+        total: nodes.len(),
+        ready: ready.len(),
+        managed: managed().count(),
+        managed_ready: managed().filter(|node| ready.contains(node.name())).count(),
+        // A managed node that ends fails the barrier at once, whatever the policy.
+        managed_failed: 0,
+    }
+}
+
+fn waiting_for(nodes: &[NodeHandle], ready: &BTreeSet<NodeName>, sightings: &Sightings) -> String {
+    let missing = nodes.iter().filter(|node| !ready.contains(node.name()));
+    let missing: Vec<String> = missing
+        .map(|node| format!("{} ({})", node.name(), sightings.of(node.name())))
+        .collect();
+    format!(
+        "{} of {} ready, waiting for {}",
+        ready.len(),
+        nodes.len(),
+        missing.join(", ")
+    )
+}
