@@ -1,0 +1,257 @@
+//! The cluster: one scenario's nodes while it runs, from bootstrap to release.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use trellis_bootstrap::{
+    Application, BootstrapError, BootstrapRequest, Fleet, JoinRequest, LogTail, PlannedOperation,
+    Progress, ProviderError, SharedInventory, bootstrap, join,
+};
+use trellis_domain::{
+    ManagedNode, NodeHandle, NodeName, Operation, Permit, ScenarioSpec, UnknownNode,
+};
+use trellis_observation::{ObservationConfig, ObservationHandle, ObservationRuntime, Observer};
+
+use crate::{Journal, NodeSources, OperationError, Tasks, monitor::watch_exits};
+
+/// How long background tasks may take to end after they were cancelled.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running cluster. Cheap to clone; clones are the same cluster.
+///
+/// It is released by [`Cluster::release`]. A cluster that is dropped instead has its processes killed by its backend and its files left for `trellis clean`.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) spec: ScenarioSpec,
+    pub(crate) app: Arc<dyn Application>,
+    pub(crate) fleet: Option<Arc<Fleet>>,
+    pub(crate) inventory: SharedInventory,
+    pub(crate) planned: Vec<PlannedOperation>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) tasks: Tasks,
+    pub(crate) journal: Journal,
+}
+
+impl Cluster {
+    /// Brings up what `request` wants and watches over it.
+    ///
+    /// # Errors
+    /// As for [`bootstrap`]; nothing is left then.
+    pub async fn boot(request: BootstrapRequest, journal: Journal) -> Result<Self, BootstrapError> {
+        let spec = request.spec.clone();
+        let app = Arc::clone(&request.app);
+        let planned = request.planned.clone();
+        let progress = Arc::clone(&request.progress);
+        let cancel: CancellationToken = request.cancel.clone();
+        journal.note(format!(
+            "bringing up {} nodes of {}",
+            spec.sources.managed().len(),
+            spec.app
+        ));
+        let bootstrapped = bootstrap(request)
+            .await
+            .inspect_err(|error| journal.note(format!("the cluster did not come up: {error}")))?;
+        journal.note("the cluster is ready");
+        let cluster = Self {
+            inner: Arc::new(Inner {
+                spec,
+                app,
+                fleet: bootstrapped.fleet,
+                inventory: bootstrapped.inventory,
+                planned,
+                progress,
+                tasks: Tasks::below(&cancel),
+                journal,
+            }),
+        };
+        for node in cluster.inventory().snapshot().nodes() {
+            cluster.monitor(node.name());
+        }
+        Ok(cluster)
+    }
+
+    /// Its nodes: read, watched and waited for by anybody, changed only here.
+    pub fn inventory(&self) -> &SharedInventory {
+        &self.inner.inventory
+    }
+
+    /// The application that its nodes run.
+    pub fn app(&self) -> &Arc<dyn Application> {
+        &self.inner.app
+    }
+
+    /// What the scenario wanted.
+    pub fn spec(&self) -> &ScenarioSpec {
+        &self.inner.spec
+    }
+
+    /// Its background tasks; they end with it.
+    pub fn tasks(&self) -> &Tasks {
+        &self.inner.tasks
+    }
+
+    /// What happened so far.
+    pub fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    /// The node of this name, as it is now.
+    ///
+    /// # Errors
+    /// Lists the known names when there is none.
+    pub fn node(&self, name: &NodeName) -> Result<NodeHandle, UnknownNode> {
+        self.inner.inventory.node(name)
+    }
+
+    /// The nodes that are neither stopped, paused nor gone.
+    pub fn running(&self) -> Vec<NodeHandle> {
+        self.inner.inventory.snapshot().running().cloned().collect()
+    }
+
+    /// The one check that stands before every operation.
+    ///
+    /// # Errors
+    /// An unknown node, or a refusal that names the node, the operation and what would be needed.
+    pub fn permit(&self, name: &NodeName, operation: Operation) -> Result<Permit, OperationError> {
+        let node = self.node(name)?;
+        Ok(Permit::check(&node, operation, &self.inner.spec.opt_ins)?)
+    }
+
+    /// Adds a node. `ready_within` is how long it may take to become ready; `None` starts it without waiting.
+    ///
+    /// # Errors
+    /// As for [`join`].
+    pub async fn join(
+        &self,
+        node: &ManagedNode,
+        ready_within: Option<Duration>,
+    ) -> Result<NodeHandle, BootstrapError> {
+        let Some(fleet) = &self.inner.fleet else {
+            return Err(BootstrapError::NotWired {
+                what: format!("starting {} in a cluster that is not ours", node.name),
+                hint: "begin with managed nodes",
+            });
+        };
+        self.inner
+            .journal
+            .note(format!("starting new node {}", node.name));
+        let joined = join(JoinRequest {
+            fleet,
+            inventory: &self.inner.inventory,
+            node,
+            planned: &self.inner.planned,
+            opt_ins: &self.inner.spec.opt_ins,
+            ready_within,
+            progress: &*self.inner.progress,
+        })
+        .await;
+        if self.node(&node.name).is_ok() {
+            self.monitor(&node.name);
+        }
+        joined
+    }
+
+    /// Starts observing the running nodes through clients that `client` makes; ends with the cluster.
+    pub fn observe<O, F>(
+        &self,
+        observer: O,
+        client: F,
+        config: ObservationConfig,
+    ) -> ObservationHandle<O>
+    where
+        O: Observer,
+        F: Fn(&NodeHandle) -> Option<O::Source> + Send + Sync + 'static,
+    {
+        let token = self.inner.tasks.token().clone();
+        let sources = NodeSources::new(self.inner.inventory.clone(), client);
+        let config = config.with_cancel(token.clone());
+        let runtime = ObservationRuntime::start(observer, sources, config);
+        let handle = runtime.handle();
+        self.inner.tasks.spawn("observation", async move {
+            token.cancelled().await;
+            runtime.shutdown().await;
+        });
+        handle
+    }
+
+    /// The last `lines` lines that a node logged.
+    ///
+    /// # Errors
+    /// A node without a log that we can read.
+    pub async fn log_tail(&self, name: &NodeName, lines: usize) -> Result<LogTail, OperationError> {
+        let permit = self.permit(name, Operation::ReadLogs)?;
+        let tail = self
+            .fleet(&permit)?
+            .control()
+            .log_tail(permit.name(), lines)
+            .await;
+        tail.map_err(|source| OperationError::Provider {
+            operation: Operation::ReadLogs,
+            node: name.clone(),
+            log: None,
+            source,
+        })
+    }
+
+    /// Copies the logs and configuration of every node of ours below `target`, a folder a node. What cannot be copied is skipped with a warning.
+    pub async fn collect(&self, target: &Path) {
+        let Some(fleet) = &self.inner.fleet else {
+            return;
+        };
+        for node in self
+            .inner
+            .inventory
+            .snapshot()
+            .nodes()
+            .filter(|node| node.is_managed())
+        {
+            let target = target.join(node.name().as_str());
+            if let Err(error) = fleet.control().collect(node.name(), &target).await {
+                warn!(node = %node.name(), %error, "logs were not kept");
+            }
+        }
+    }
+
+    /// Ends everything that is ours: background tasks, processes, folders. May be called again.
+    ///
+    /// # Errors
+    /// What is left, after trying everything.
+    pub async fn release(&self) -> Result<(), ProviderError> {
+        if let Err(error) = self.inner.tasks.shutdown(TASKS_END_WITHIN).await {
+            warn!(%error, "not all background tasks ended");
+        }
+        match &self.inner.fleet {
+            Some(fleet) => fleet.control().teardown().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The nodes of ours that `permit` belongs to.
+    pub(crate) fn fleet(&self, permit: &Permit) -> Result<&Arc<Fleet>, OperationError> {
+        self.inner
+            .fleet
+            .as_ref()
+            .ok_or_else(|| OperationError::NoFleet {
+                operation: permit.operation(),
+                node: permit.name().clone(),
+            })
+    }
+
+    fn monitor(&self, name: &NodeName) {
+        let managed = self.node(name).is_ok_and(|node| node.is_managed());
+        if let Some(fleet) = self.inner.fleet.as_ref().filter(|_| managed) {
+            let watch = watch_exits(
+                name.clone(),
+                Arc::clone(fleet.control()),
+                self.inner.inventory.clone(),
+                self.inner.journal.clone(),
+            );
+            self.inner.tasks.spawn(format!("monitor of {name}"), watch);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Operation errors: why something could not be done to a node of a running cluster.
+
+use std::fmt;
+
+use thiserror::Error;
+use trellis_bootstrap::{BootstrapError, LogTail, ProviderError};
+use trellis_domain::{NodeName, Operation, Refusal, UnknownNode};
+
+/// Why an operation was not carried out, or not to the end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// No node of that name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownNode),
+    /// It must not or cannot be done to this node.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The cluster has no nodes of ours.
+    #[error("cannot {operation} {node}: this cluster has no nodes that the harness started")]
+    NoFleet {
+        /// What was to be done.
+        operation: Operation,
+        /// The node.
+        node: NodeName,
+    },
+    /// The backend failed at it.
+    #[error("could not {operation} {node}{}", Tail(log))]
+    Provider {
+        /// What was to be done.
+        operation: Operation,
+        /// The node.
+        node: NodeName,
+        /// What the node logged last, if that could be read.
+        log: Option<LogTail>,
+        /// The backend's reason.
+        #[source]
+        source: ProviderError,
+    },
+    /// The node was started but did not become ready, or could not be configured.
+    #[error("could not {operation} {node}")]
+    Bootstrap {
+        /// What was to be done.
+        operation: Operation,
+        /// The node.
+        node: NodeName,
+        /// Why.
+        #[source]
+        source: BootstrapError,
+    },
+    /// Several nodes failed at once.
+    #[error("{} nodes failed:{}", .0.len(), Lines(.0))]
+    Several(Vec<OperationError>),
+}
+
+struct Tail<'a>(&'a Option<LogTail>);
+
+impl fmt::Display for Tail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(log) if !log.lines.is_empty() => write!(f, "; it logged:\n{log}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Lines<'a>(&'a [OperationError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for error in self.0 {
+            write!(f, "\n  {error}")?;
+            let mut cause = std::error::Error::source(error);
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+        }
+        Ok(())
+    }
+}
