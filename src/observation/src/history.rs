@@ -92,7 +92,7 @@ impl<E: fmt::Debug> fmt::Debug for EventBatch<E> {
             .field("first", &self.first)
             .field("cycle", &self.cycle)
             .field("at", &self.at)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

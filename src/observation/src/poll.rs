@@ -97,7 +97,9 @@ where
         let free = limit.max(1) - in_flight.len();
         for (index, ObservedSource { name, source }) in waiting.by_ref().take(free) {
             let request = Request::new(name, board.clone());
-            let asked = async { ask(source.clone()).await };
+            // Boxed, because the layers around it would each copy a client's large future, and
+            // that costs more than the allocation.
+            let asked = Box::pin(async { ask(source.clone()).await });
             in_flight.push(async move { (index, request.run(within, asked).await) });
         }
         let Some((index, poll)) = in_flight.next().await else {

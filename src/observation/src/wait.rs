@@ -62,7 +62,7 @@ impl<S> WaitError<S> {
     fn message(&self, last: Option<String>) -> String {
         let Self { goal, within, .. } = self;
         let waited = rounded(self.waited);
-        let mut message = match self.reason {
+        let outcome = match self.reason {
             WaitReason::Timeout => format!("waited {within:?} for {goal}"),
             WaitReason::Stopped(reason) => format!(
                 "waited {waited:?} of {within:?} for {goal}; observation stopped, because {reason}"
@@ -74,11 +74,10 @@ impl<S> WaitError<S> {
         match (last, self.last_age) {
             (Some(last), Some(age)) => {
                 let age = rounded(age);
-                message.push_str(&format!("; the last snapshot was {last}, {age:?} old"));
+                format!("{outcome}; the last snapshot was {last}, {age:?} old")
             }
-            _ => message.push_str("; there was no snapshot"),
+            _ => format!("{outcome}; there was no snapshot"),
         }
-        message
     }
 }
 

@@ -105,7 +105,7 @@ async fn run(script: Vec<Found>, entries_max: usize, readers: Vec<Reader>) -> (u
         .collect();
 
     handle
-        .wait_until(Duration::from_secs(60), |seen| seen.polls > polls)
+        .wait_until(Duration::from_mins(1), |seen| seen.polls > polls)
         .await
         .unwrap();
     runtime.shutdown().await;

@@ -171,7 +171,7 @@ impl Observer for Asking {
     async fn poll(
         &self,
         sources: &[ObservedSource<Node>],
-        _: &mut (),
+        (): &mut (),
     ) -> Result<Vec<()>, PollFailure<()>> {
         let shared = &self.within;
         poll_sources(sources, 8, *shared, async |node| node.ask().await).await;

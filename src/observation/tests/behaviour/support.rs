@@ -19,7 +19,7 @@ use trellis_observation::{
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Far more than any wait in these tests needs; on paused time it costs nothing.
-pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_hours(1);
 
 /// What one call does.
 #[derive(Clone, Debug)]
