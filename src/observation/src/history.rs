@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_within_a_batch_gives_the_rest_of_it() {
+        let mut history = History::new(9);
+        publish(&mut history, 5);
+
+        assert_goes_on(Cursor(3), &history.since(Cursor(3)));
+    }
+
+    #[test]
     fn a_cursor_from_elsewhere_reads_as_the_end() {
         let mut history = History::new(2);
         publish(&mut history, 1);
