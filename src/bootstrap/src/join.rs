@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use tracing::warn;
-use trellis_domain::{ManagedNode, NodeHandle, OptIns, ReadinessPolicy};
+use trellis_domain::{ManagedNode, NodeHandle, NodeName, OptIns, ReadinessPolicy};
 
 use crate::{
     BootstrapError, Fleet, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
@@ -74,21 +73,32 @@ async fn start(request: &JoinRequest<'_>) -> Result<NodeHandle, BootstrapError> 
     } = request;
     let instance = fleet.launch(&node.name).await?;
     inventory.update(|nodes| nodes.started(&node.name, Some(instance.label)))?;
-    let handle = inventory.node(&node.name)?;
-    let Some(within) = request.ready_within else {
-        return Ok(handle);
-    };
+    match request.ready_within {
+        Some(within) => settle(fleet, inventory, &node.name, within, request.progress).await,
+        None => Ok(inventory.node(&node.name)?),
+    }
+}
+
+/// Waits until a managed node that was just started is ready, asks it who it is, and checks that it still fits the others.
+///
+/// # Errors
+/// As for [`crate::bootstrap`]; the node is left as it is.
+pub async fn settle(
+    fleet: &Fleet,
+    inventory: &SharedInventory,
+    node: &NodeName,
+    within: Duration,
+    progress: &dyn Progress,
+) -> Result<NodeHandle, BootstrapError> {
     let barrier = ReadinessBarrier {
         app: fleet.app(),
         control: Some(fleet.control()),
         policy: ReadinessPolicy::AllReady,
         within,
-        progress: request.progress,
+        progress,
     };
-    let ready = barrier.wait(&[handle]).await.inspect_err(|error| {
-        warn!(node = %node.name, %error, "node did not join");
-    })?;
+    let ready = barrier.wait(&[inventory.node(node)?]).await?;
     let ready = mark_running(inventory, &ready)?;
     preflight_ready(&**fleet.app(), inventory, &ready).await?;
-    Ok(inventory.node(&node.name)?)
+    Ok(inventory.node(node)?)
 }

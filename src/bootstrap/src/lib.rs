@@ -29,7 +29,7 @@ pub use deployer::{
 };
 pub use error::BootstrapError;
 pub use fleet::Fleet;
-pub use join::{JoinRequest, join};
+pub use join::{JoinRequest, join, settle};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
 pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap};
 pub use patch::PatchError;

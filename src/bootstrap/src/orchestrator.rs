@@ -164,7 +164,7 @@ impl Attempt<'_> {
         let waves = start_waves(nodes, &known)?;
         let last = waves.len().saturating_sub(1);
         for (position, wave) in waves.iter().enumerate() {
-            let names: Vec<&NodeName> = wave.iter().map(|node| &node.name).collect();
+            let names: Vec<NodeName> = wave.iter().map(|node| node.name.clone()).collect();
             launch_all(fleet, inventory, &names).await?;
             if position < last {
                 self.barrier().wait(&handles(inventory, &names)?).await?;
@@ -278,15 +278,15 @@ pub(crate) async fn preflight_ready(
     inventory: &SharedInventory,
     ready: &[NodeHandle],
 ) -> Result<(), BootstrapError> {
-    let mut answers = stream::iter(ready)
-        .map(|node| async move { (node.name(), app.identify(node).await) })
+    let mut answers = stream::iter(ready.to_vec())
+        .map(|node| async move { (node.name().clone(), app.identify(&node).await) })
         .buffer_unordered(LAUNCHES_MAX);
     while let Some((node, answer)) = answers.next().await {
         let said = answer.map_err(|source| BootstrapError::Identify {
             node: node.clone(),
             source,
         })?;
-        inventory.update(|nodes| nodes.identify(node, said.peer_id.as_ref(), &said.network))?;
+        inventory.update(|nodes| nodes.identify(&node, said.peer_id.as_ref(), &said.network))?;
     }
     let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
     Ok(preflight::check_compatibility(&nodes)?)
@@ -296,13 +296,13 @@ pub(crate) async fn preflight_ready(
 async fn launch_all(
     fleet: &Fleet,
     inventory: &SharedInventory,
-    nodes: &[&NodeName],
+    nodes: &[NodeName],
 ) -> Result<(), BootstrapError> {
-    let mut launches = stream::iter(nodes)
-        .map(|node| async move { Ok::<_, BootstrapError>((*node, fleet.launch(node).await?)) })
+    let mut launches = stream::iter(nodes.to_vec())
+        .map(|node| async move { Ok::<_, BootstrapError>((fleet.launch(&node).await?, node)) })
         .buffer_unordered(LAUNCHES_MAX);
-    while let Some((node, instance)) = launches.try_next().await? {
-        inventory.update(|nodes| nodes.started(node, Some(instance.label)))?;
+    while let Some((instance, node)) = launches.try_next().await? {
+        inventory.update(|nodes| nodes.started(&node, Some(instance.label)))?;
     }
     Ok(())
 }
@@ -312,7 +312,7 @@ pub(crate) fn mark_running(
     inventory: &SharedInventory,
     ready: &BTreeSet<NodeName>,
 ) -> Result<Vec<NodeHandle>, BootstrapError> {
-    let names: Vec<&NodeName> = ready.iter().collect();
+    let names: Vec<NodeName> = ready.iter().cloned().collect();
     for name in &names {
         inventory.update(|nodes| nodes.set_state(name, NodeState::Running))?;
     }
@@ -321,7 +321,7 @@ pub(crate) fn mark_running(
 
 fn handles(
     inventory: &SharedInventory,
-    names: &[&NodeName],
+    names: &[NodeName],
 ) -> Result<Vec<NodeHandle>, BootstrapError> {
     let snapshot = inventory.snapshot();
     Ok(names

@@ -1,0 +1,33 @@
+Feature: A failure tells what was awaited and what was seen
+
+  Scenario: A wait that runs out shows the last snapshot
+    When I run the harness on this feature:
+      """
+      Feature: Too much asked
+        Scenario: Five voters of three
+          Given a cluster of 3 nodes
+          Then 5 nodes have a vote within 1 second
+      """
+    Then the exit code is 1
+    And it prints "waited 1s for every running node to know the same 5 voters; the last snapshot was"
+    And it prints "NODE_3:"
+    And nothing of that run is left
+
+  Scenario: Sources that nothing can resolve yet are a typed refusal
+    When I run the harness on this feature:
+      """
+      Feature: Outside
+        Scenario: An external node beside ours
+          Given external nodes:
+            | node     | url                   |
+            | PUBLIC_1 | http://10.0.0.9:18080 |
+          And a cluster of 1 node
+      """
+    Then the exit code is 1
+    And it prints "external nodes (PUBLIC_1) cannot be used yet"
+    And nothing of that run is left
+
+  Scenario: A node that dies in the middle of a scenario is noticed
+    Given a cluster of 3 nodes
+    Then the nodes agree on a leader within 15 seconds
+    And 3 nodes are running

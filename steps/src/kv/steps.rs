@@ -1,0 +1,290 @@
+//! Keys: phrases about writes, reads and what must not be lost.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cucumber::{given, then, when};
+use futures::{StreamExt, stream};
+use trellis_domain::{NodeHandle, NodeName};
+
+use super::{KvRefusal, KvSession, Read, writer::Writer};
+use crate::{
+    Count, NodeRef, StepError, StepResult, TrellisWorld, Within,
+    effect::{Effect, StepEffects},
+};
+
+/// How long a phrase without a budget of its own may take to have its writes acknowledged; far longer than an election.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// How long replicas may take to become equal after the last write.
+const REPLICATE_WITHIN: Duration = Duration::from_secs(30);
+/// How many reads are under way at one time.
+const READS_MAX: usize = 16;
+/// How many lost keys an error names.
+const LOST_SHOWN: usize = 5;
+
+pub(crate) const EFFECTS: &[StepEffects] = &[
+    StepEffects {
+        expression: "key {string} reads {string} on {node}",
+        of: |step| Ok(vec![Effect::Mentions(step.get(2)?)]),
+    },
+    StepEffects {
+        expression: "I add {node} to the voters",
+        of: |step| Ok(vec![Effect::Mentions(step.get(0)?)]),
+    },
+];
+
+#[given(expr = "I write {count} key(s)")]
+#[when(expr = "I write {count} key(s)")]
+#[then(expr = "I write {count} key(s)")]
+async fn write_keys(world: &mut TrellisWorld, count: Count) -> StepResult {
+    let kv = world.kv()?.clone();
+    let writes = async {
+        for _ in 0..*count {
+            let key = kv.next_key();
+            let value = format!("value of {key}");
+            kv.put_until_acknowledged(&key, &value).await;
+        }
+    };
+    let goal = format!("{count} writes to be acknowledged");
+    within_budget(world, &goal, WRITE_WITHIN, writes).await
+}
+
+#[given(expr = "I write {string} to key {string}")]
+#[when(expr = "I write {string} to key {string}")]
+#[then(expr = "I write {string} to key {string}")]
+async fn write_key(world: &mut TrellisWorld, value: String, key: String) -> StepResult {
+    let kv = world.kv()?.clone();
+    let goal = format!("a write to key {key:?} to be acknowledged");
+    within_budget(world, &goal, WRITE_WITHIN, kv.put_until_acknowledged(&key, &value)).await
+}
+
+#[given(expr = "key {string} reads {string} on {node}")]
+#[when(expr = "key {string} reads {string} on {node}")]
+#[then(expr = "key {string} reads {string} on {node}")]
+async fn key_reads(
+    world: &mut TrellisWorld,
+    key: String,
+    expected: String,
+    node: NodeRef,
+) -> StepResult {
+    let name = world.resolve(&node)?;
+    let kv = world.kv()?;
+    let found = kv.port.get(&world.cluster()?.node(&name)?, &key, Read::Linearizable).await?;
+    if found.as_ref() == Some(&expected) {
+        return Ok(());
+    }
+    Err(StepError::new(format!("key {key:?} reads {found:?} on {name}, not {expected:?}")))
+}
+
+#[given(expr = "every node has every acknowledged write within {duration}")]
+#[when(expr = "every node has every acknowledged write within {duration}")]
+#[then(expr = "every node has every acknowledged write within {duration}")]
+async fn replicated(world: &mut TrellisWorld, within: Within) -> StepResult {
+    await_replicated(world, *within).await?;
+    verify_on_every_node(world).await
+}
+
+#[given(expr = "no acknowledged write is lost")]
+#[when(expr = "no acknowledged write is lost")]
+#[then(expr = "no acknowledged write is lost")]
+async fn nothing_lost(world: &mut TrellisWorld) -> StepResult {
+    if let Some(writer) = world.kv()?.take_writer() {
+        writer.stop().await;
+    }
+    await_replicated(world, REPLICATE_WITHIN).await?;
+    verify_on_every_node(world).await
+}
+
+#[given(expr = "a linearizable read of every acknowledged key gives its value")]
+#[when(expr = "a linearizable read of every acknowledged key gives its value")]
+#[then(expr = "a linearizable read of every acknowledged key gives its value")]
+async fn linearizable(world: &mut TrellisWorld) -> StepResult {
+    let kv = world.kv()?;
+    let leader = world.cluster()?.node(&world.resolve(&NodeRef::Leader)?)?;
+    verify(kv, &leader, Read::Linearizable, &kv.acknowledged()).await
+}
+
+#[given(expr = "I keep writing")]
+#[when(expr = "I keep writing")]
+#[then(expr = "I keep writing")]
+async fn keep_writing(world: &mut TrellisWorld) -> StepResult {
+    let kv = world.kv()?;
+    if let Some(earlier) = kv.set_writer(Writer::start(kv)) {
+        earlier.stop().await;
+        return Err(StepError::new("writes go on already; say `I stop writing` first"));
+    }
+    Ok(())
+}
+
+#[given(expr = "I stop writing")]
+#[when(expr = "I stop writing")]
+#[then(expr = "I stop writing")]
+async fn stop_writing(world: &mut TrellisWorld) -> StepResult {
+    let kv = world.kv()?;
+    let writer = kv.take_writer().ok_or_else(not_writing)?;
+    let written = writer.stop().await;
+    world.journal.note(format!(
+        "stopped writing: {} writes acknowledged, {} refused",
+        written.acknowledged, written.refused
+    ));
+    if written.acknowledged == 0 {
+        return Err(StepError::new(format!(
+            "not one write was acknowledged; {} were refused",
+            written.refused
+        )));
+    }
+    Ok(())
+}
+
+#[given(expr = "{count} more write(s) is/are acknowledged within {duration}")]
+#[when(expr = "{count} more write(s) is/are acknowledged within {duration}")]
+#[then(expr = "{count} more write(s) is/are acknowledged within {duration}")]
+async fn more_writes(world: &mut TrellisWorld, count: Count, within: Within) -> StepResult {
+    let kv = world.kv()?;
+    let mut progress = kv.writer_progress().ok_or_else(not_writing)?;
+    let target = *progress.borrow() + *count as u64;
+    let wait = async {
+        // An error means that the writer ended, which is as good as a timeout here.
+        if progress.wait_for(|done| *done >= target).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let goal = format!("{count} more writes to be acknowledged");
+    within_budget(world, &goal, *within, wait).await
+}
+
+#[given(expr = "writes are refused within {duration}")]
+#[when(expr = "writes are refused within {duration}")]
+#[then(expr = "writes are refused within {duration}")]
+async fn refused(world: &mut TrellisWorld, within: Within) -> StepResult {
+    let kv = world.kv()?;
+    for node in world.cluster()?.running() {
+        let key = kv.next_key();
+        let put = tokio::time::timeout(*within, kv.port.put(&node, &key, "must not be acknowledged"));
+        match world.interruptible(put).await? {
+            Err(_) => {
+                return Err(StepError::new(format!(
+                    "{} neither acknowledged nor refused a write within {within}",
+                    node.name()
+                )));
+            }
+            Ok(Ok(())) => {
+                return Err(StepError::new(format!("{} acknowledged a write", node.name())));
+            }
+            Ok(Err(refusal @ (KvRefusal::Unreachable(_) | KvRefusal::Other(_)))) => {
+                return Err(StepError::from(refusal)
+                    .within(format!("{} did not refuse a write, it failed", node.name())));
+            }
+            Ok(Err(refusal)) => world.journal.note(format!("{} refused a write: {refusal}", node.name())),
+        }
+    }
+    Ok(())
+}
+
+#[given(expr = "writes are accepted within {duration}")]
+#[when(expr = "writes are accepted within {duration}")]
+#[then(expr = "writes are accepted within {duration}")]
+async fn accepted(world: &mut TrellisWorld, within: Within) -> StepResult {
+    let kv = world.kv()?.clone();
+    let key = kv.next_key();
+    let goal = "a write to be acknowledged";
+    within_budget(world, goal, *within, kv.put_until_acknowledged(&key, "accepted")).await
+}
+
+#[given(expr = "I add {node} to the voters")]
+#[when(expr = "I add {node} to the voters")]
+#[then(expr = "I add {node} to the voters")]
+async fn add_voter(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    let kv = world.kv()?;
+    let node = world.cluster()?.node(&name)?;
+    let view = world.await_replicas("a leader to add a voter through", WRITE_WITHIN, |v| v.leader.is_some()).await?;
+    let leader_name = view.leader.clone().expect("the wait was for a leader");
+    let leader = world.cluster()?.node(&leader_name)?;
+    let mut voters: Vec<NodeName> =
+        view.members.get(&leader_name).map(|leader| leader.voters.iter().cloned().collect()).unwrap_or_default();
+    voters.push(name.clone());
+    let voters = voters.iter().map(|name| world.cluster()?.node(name).map_err(StepError::from));
+    let voters: Vec<NodeHandle> = voters.collect::<StepResult<_>>()?;
+    let change = async {
+        kv.port.add_learner(&leader, &node).await?;
+        kv.port.set_voters(&leader, &voters).await
+    };
+    world.interruptible(change).await?.map_err(|refusal| {
+        StepError::from(refusal).within(format!("could not add {name} to the voters through {leader_name}"))
+    })
+}
+
+fn not_writing() -> StepError {
+    StepError::new("nobody is writing; say `I keep writing` first")
+}
+
+/// Runs `work` with a deadline; a timeout shows the last view.
+async fn within_budget(
+    world: &TrellisWorld,
+    goal: &str,
+    within: Duration,
+    work: impl Future<Output = ()>,
+) -> StepResult {
+    let kv = world.kv()?;
+    let seen = || {
+        let refusal = kv.last_refusal().map(|text| format!("; the last refusal: {text}")).unwrap_or_default();
+        format!("{}{refusal}", kv.watch.latest().unwrap_or_default())
+    };
+    let wait = tokio::time::timeout(within, work);
+    match world.watched(goal, within, seen, wait).await? {
+        Ok(()) => Ok(()),
+        Err(_) => Err(StepError::new(format!("waited {within:?} for {goal}; last seen: {}", seen()))),
+    }
+}
+
+async fn await_replicated(world: &TrellisWorld, within: Duration) -> StepResult {
+    let nodes = world.cluster()?.running().len();
+    let goal = format!("all {nodes} running nodes to hold the same keys");
+    let same = move |view: &super::ReplicaView| view.members.len() == nodes && view.is_replicated();
+    world.await_replicas(&goal, within, same).await?;
+    Ok(())
+}
+
+/// Reads every acknowledged key on every running node.
+async fn verify_on_every_node(world: &TrellisWorld) -> StepResult {
+    let kv = world.kv()?;
+    let acknowledged = kv.acknowledged();
+    if acknowledged.is_empty() {
+        return Err(StepError::new("no write was acknowledged so far, so there is nothing to check"));
+    }
+    for node in world.cluster()?.running() {
+        verify(kv, &node, Read::Local, &acknowledged).await?;
+    }
+    world.journal.note(format!("{} acknowledged writes are on every node", acknowledged.len()));
+    Ok(())
+}
+
+async fn verify(
+    kv: &KvSession,
+    node: &NodeHandle,
+    read: Read,
+    expected: &BTreeMap<String, String>,
+) -> StepResult {
+    let mut reads = stream::iter(expected)
+        .map(|(key, value)| async move { (key, value, kv.port.get(node, key, read).await) })
+        .buffer_unordered(READS_MAX);
+    let mut lost = Vec::new();
+    while let Some((key, value, found)) = reads.next().await {
+        let found = found
+            .map_err(|refusal| StepError::from(refusal).within(format!("{node} did not read {key}")))?;
+        if found.as_ref() != Some(value) {
+            lost.push(format!("{key} reads {found:?}, not {value:?}"));
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    lost.sort();
+    let count = lost.len();
+    lost.truncate(LOST_SHOWN);
+    Err(StepError::new(format!(
+        "{count} of {} acknowledged writes are not on {node}:\n  {}",
+        expected.len(),
+        lost.join("\n  ")
+    )))
+}

@@ -1,0 +1,324 @@
+//! Lifecycle: phrases that start, stop, kill, pause and restart nodes, and that say in what state a node is.
+
+use std::collections::BTreeMap;
+
+use cucumber::{given, then, when};
+use trellis_domain::{NodeName, NodeState, Operation};
+use trellis_runtime::{Cluster, OperationError};
+
+use crate::{
+    NodeRef, StepError, StepResult, TrellisWorld, Within,
+    effect::{Effect, StepArguments, StepEffects},
+};
+
+/// What a phrase does that starts a node by name, whether it is in the cluster already or not.
+fn starts(step: &StepArguments) -> Result<Vec<Effect>, String> {
+    match step.get(0)? {
+        NodeRef::Named(name) => Ok(vec![
+            Effect::Starts(name.clone()),
+            Effect::Does(Operation::Start, NodeRef::Named(name)),
+        ]),
+        role => Ok(vec![Effect::Does(Operation::Start, role)]),
+    }
+}
+
+macro_rules! does {
+    ($expression:literal, $operation:ident) => {
+        StepEffects {
+            expression: $expression,
+            of: |step| Ok(vec![Effect::Does(Operation::$operation, step.get(0)?)]),
+        }
+    };
+}
+
+macro_rules! mentions {
+    ($expression:literal) => {
+        StepEffects {
+            expression: $expression,
+            of: |step| Ok(vec![Effect::Mentions(step.get(0)?)]),
+        }
+    };
+}
+
+macro_rules! does_to_all {
+    ($expression:literal, $operation:ident) => {
+        StepEffects {
+            expression: $expression,
+            of: |_| Ok(vec![Effect::DoesToAll(Operation::$operation)]),
+        }
+    };
+}
+
+pub(crate) const EFFECTS: &[StepEffects] = &[
+    StepEffects { expression: "I start {node}", of: starts },
+    StepEffects { expression: "I immediate start {node}", of: starts },
+    does!("I stop {node}", Stop),
+    does!("I kill {node}", Kill),
+    does!("I pause {node}", Pause),
+    does!("I resume {node}", Resume),
+    does!("I restart {node}", Restart),
+    does!("I restart {node} with user config override {string} as {string}", PatchConfig),
+    does!("I create a snapshot {string} of {node}", SaveData),
+    does_to_all!("I stop all nodes", Stop),
+    does_to_all!("I stop a majority of the nodes", Stop),
+    does_to_all!("I start the stopped nodes", Start),
+    does_to_all!("I restart all nodes", Restart),
+    does_to_all!("I restart all nodes one after the other", Restart),
+    StepEffects {
+        expression: "I restore {node} from snapshot {string} of {node}",
+        of: |step| {
+            Ok(vec![
+                Effect::Does(Operation::RestoreData, step.get(0)?),
+                Effect::Mentions(step.get(2)?),
+            ])
+        },
+    },
+    mentions!("{node} is running"),
+    mentions!("{node} is stopped"),
+    mentions!("{node} is paused"),
+    mentions!("{node} ends by itself within {duration}"),
+];
+
+#[given(expr = "I start {node}")]
+#[when(expr = "I start {node}")]
+#[then(expr = "I start {node}")]
+async fn start(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    start_node(world, node, true).await
+}
+
+#[given(expr = "I immediate start {node}")]
+#[when(expr = "I immediate start {node}")]
+#[then(expr = "I immediate start {node}")]
+async fn start_at_once(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    start_node(world, node, false).await
+}
+
+/// Starts a node that is down, or one that the cluster does not have yet; the first one begins the cluster.
+async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> StepResult {
+    let NodeRef::Named(name) = node else {
+        let name = world.resolve(&node)?;
+        let cluster = world.cluster()?;
+        world.interruptible(cluster.start(&name)).await??;
+        return Ok(());
+    };
+    let Some(cluster) = world.cluster.clone() else {
+        world.draft.check_capacity(0, &name)?;
+        return world.boot([name]).await;
+    };
+    if cluster.node(&name).is_ok() {
+        world.interruptible(cluster.start(&name)).await??;
+        return Ok(());
+    }
+    world.draft.check_capacity(cluster.inventory().snapshot().len(), &name)?;
+    let ready_within = wait.then_some(cluster.spec().ready_within);
+    let node = world.draft.node(name);
+    world.interruptible(cluster.join(&node, ready_within)).await??;
+    Ok(())
+}
+
+#[given(expr = "I stop {node}")]
+#[when(expr = "I stop {node}")]
+#[then(expr = "I stop {node}")]
+async fn stop(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    world.cluster()?.stop(&name).await?;
+    Ok(())
+}
+
+#[given(expr = "I kill {node}")]
+#[when(expr = "I kill {node}")]
+#[then(expr = "I kill {node}")]
+async fn kill(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    Ok(world.cluster()?.kill(&name).await?)
+}
+
+#[given(expr = "I pause {node}")]
+#[when(expr = "I pause {node}")]
+#[then(expr = "I pause {node}")]
+async fn pause(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    Ok(world.cluster()?.pause(&name).await?)
+}
+
+#[given(expr = "I resume {node}")]
+#[when(expr = "I resume {node}")]
+#[then(expr = "I resume {node}")]
+async fn resume(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    Ok(world.cluster()?.resume(&name).await?)
+}
+
+#[given(expr = "I restart {node}")]
+#[when(expr = "I restart {node}")]
+#[then(expr = "I restart {node}")]
+async fn restart(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    world.interruptible(world.cluster()?.restart(&name)).await??;
+    Ok(())
+}
+
+#[given(expr = "I restart {node} with user config override {string} as {string}")]
+#[when(expr = "I restart {node} with user config override {string} as {string}")]
+#[then(expr = "I restart {node} with user config override {string} as {string}")]
+async fn restart_with(
+    world: &mut TrellisWorld,
+    node: NodeRef,
+    path: String,
+    value: String,
+) -> StepResult {
+    let name = world.resolve(&node)?;
+    let overrides = BTreeMap::from([(path, value)]);
+    world.interruptible(world.cluster()?.restart_with(&name, &overrides)).await??;
+    Ok(())
+}
+
+#[given(expr = "I stop all nodes")]
+#[when(expr = "I stop all nodes")]
+#[then(expr = "I stop all nodes")]
+async fn stop_all(world: &mut TrellisWorld) -> StepResult {
+    let cluster = world.cluster()?;
+    let nodes = ours(cluster, |state| !state.is_down());
+    cluster.on_all(&nodes, stop_one).await?;
+    Ok(())
+}
+
+#[given(expr = "I stop a majority of the nodes")]
+#[when(expr = "I stop a majority of the nodes")]
+#[then(expr = "I stop a majority of the nodes")]
+async fn stop_majority(world: &mut TrellisWorld) -> StepResult {
+    let cluster = world.cluster()?;
+    let mut nodes = ours(cluster, |state| !state.is_down());
+    nodes.truncate(nodes.len() / 2 + 1);
+    cluster.on_all(&nodes, stop_one).await?;
+    Ok(())
+}
+
+#[given(expr = "I start the stopped nodes")]
+#[when(expr = "I start the stopped nodes")]
+#[then(expr = "I start the stopped nodes")]
+async fn start_stopped(world: &mut TrellisWorld) -> StepResult {
+    let cluster = world.cluster()?;
+    let nodes = ours(cluster, NodeState::is_down);
+    world.interruptible(cluster.on_all(&nodes, start_one)).await??;
+    Ok(())
+}
+
+#[given(expr = "I restart all nodes")]
+#[when(expr = "I restart all nodes")]
+#[then(expr = "I restart all nodes")]
+async fn restart_all(world: &mut TrellisWorld) -> StepResult {
+    let cluster = world.cluster()?;
+    let nodes = ours(cluster, |_| true);
+    let running = ours(cluster, |state| !state.is_down());
+    cluster.on_all(&running, stop_one).await?;
+    world.interruptible(cluster.on_all(&nodes, start_one)).await??;
+    Ok(())
+}
+
+#[given(expr = "I restart all nodes one after the other")]
+#[when(expr = "I restart all nodes one after the other")]
+#[then(expr = "I restart all nodes one after the other")]
+async fn rolling_restart(world: &mut TrellisWorld) -> StepResult {
+    let cluster = world.cluster()?;
+    for node in ours(cluster, |_| true) {
+        world.interruptible(cluster.restart(&node)).await??;
+    }
+    Ok(())
+}
+
+#[given(expr = "I create a snapshot {string} of {node}")]
+#[when(expr = "I create a snapshot {string} of {node}")]
+#[then(expr = "I create a snapshot {string} of {node}")]
+async fn save(world: &mut TrellisWorld, label: String, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    let cluster = world.cluster()?;
+    // Data is never copied under a running node: it would be torn.
+    let was_up = !cluster.node(&name)?.state.is_down();
+    if was_up {
+        cluster.stop(&name).await?;
+    }
+    cluster.save_data(&name, &label).await?;
+    if was_up {
+        world.interruptible(cluster.start(&name)).await??;
+    }
+    Ok(())
+}
+
+#[given(expr = "I restore {node} from snapshot {string} of {node}")]
+#[when(expr = "I restore {node} from snapshot {string} of {node}")]
+#[then(expr = "I restore {node} from snapshot {string} of {node}")]
+async fn restore(
+    world: &mut TrellisWorld,
+    node: NodeRef,
+    label: String,
+    source: NodeRef,
+) -> StepResult {
+    let name = world.resolve(&node)?;
+    let source = world.resolve(&source)?;
+    Ok(world.cluster()?.restore_data(&name, &label, &source).await?)
+}
+
+#[given(expr = "{node} is running")]
+#[when(expr = "{node} is running")]
+#[then(expr = "{node} is running")]
+async fn is_running(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    expect_state(world, &node, &NodeState::Running)
+}
+
+#[given(expr = "{node} is stopped")]
+#[when(expr = "{node} is stopped")]
+#[then(expr = "{node} is stopped")]
+async fn is_stopped(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    expect_state(world, &node, &NodeState::Stopped)
+}
+
+#[given(expr = "{node} is paused")]
+#[when(expr = "{node} is paused")]
+#[then(expr = "{node} is paused")]
+async fn is_paused(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    expect_state(world, &node, &NodeState::Paused)
+}
+
+#[given(expr = "{node} ends by itself within {duration}")]
+#[when(expr = "{node} ends by itself within {duration}")]
+#[then(expr = "{node} ends by itself within {duration}")]
+async fn ends(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
+    let name = world.resolve(&node)?;
+    let inventory = world.cluster()?.inventory().clone();
+    let mut changes = inventory.watch();
+    let ended = changes.wait_for(|nodes| {
+        nodes.node(&name).is_ok_and(|node| matches!(node.state, NodeState::Exited(_)))
+    });
+    let seen = || trellis_report::inventory_table(&inventory.snapshot());
+    let goal = format!("{name} to end by itself");
+    let wait = tokio::time::timeout(*within, ended);
+    if world.watched(&goal, *within, seen, wait).await?.is_err() {
+        return Err(StepError::new(format!("waited {within} for {goal}; last seen:\n{}", seen())));
+    }
+    Ok(())
+}
+
+fn expect_state(world: &TrellisWorld, node: &NodeRef, expected: &NodeState) -> StepResult {
+    let name = world.resolve(node)?;
+    let state = world.cluster()?.node(&name)?.state.clone();
+    if state == *expected {
+        return Ok(());
+    }
+    Err(StepError::new(format!("{name} is {state}, not {expected}")))
+}
+
+/// The nodes that we started and whose state is as wanted, in order.
+fn ours(cluster: &Cluster, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeName> {
+    let inventory = cluster.inventory().snapshot();
+    let ours = inventory.nodes().filter(|node| node.is_managed() && wanted(&node.state));
+    ours.map(|node| node.name().clone()).collect()
+}
+
+async fn stop_one(cluster: Cluster, node: NodeName) -> Result<(), OperationError> {
+    cluster.stop(&node).await.map(drop)
+}
+
+async fn start_one(cluster: Cluster, node: NodeName) -> Result<(), OperationError> {
+    cluster.start(&node).await.map(drop)
+}

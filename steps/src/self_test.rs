@@ -1,0 +1,206 @@
+//! Self-test: phrases about the harness itself, which run it as a child process and read what it prints.
+//!
+//! The child is this very program on a feature of its own, with its own run and state folders, so that nothing it does can touch the run it is part of.
+
+mod child;
+
+use std::{net::TcpListener, time::Duration};
+
+use cucumber::{gherkin::Step, given, then, when};
+
+use child::HarnessRun;
+
+use crate::{StepError, StepResult, TrellisWorld, Within};
+
+/// How long a child run may take unless a phrase says otherwise.
+const RUN_WITHIN: Duration = Duration::from_secs(90);
+/// How many ports the child may choose from when a range is given to it.
+const PORT_RANGE: u16 = 40;
+
+/// What a scenario prepares for a child run, and the run.
+#[derive(Default)]
+pub(crate) struct SelfTest {
+    arguments: Vec<String>,
+    /// Held until the scenario ends, so that the port stays taken.
+    taken: Option<TcpListener>,
+    run: Option<HarnessRun>,
+}
+
+impl SelfTest {
+    fn run(&self) -> StepResult<&HarnessRun> {
+        self.run.as_ref().ok_or_else(|| {
+            StepError::new("the harness was not run yet; say `I run the harness on this feature:`")
+        })
+    }
+
+    /// Ends a child that still runs.
+    pub(crate) async fn end(self) {
+        if let Some(run) = self.run {
+            run.end().await;
+        }
+    }
+}
+
+#[given(expr = "the harness is called with {string}")]
+#[when(expr = "the harness is called with {string}")]
+#[then(expr = "the harness is called with {string}")]
+async fn called_with(world: &mut TrellisWorld, arguments: String) -> StepResult {
+    world.self_test.arguments.extend(arguments.split_whitespace().map(str::to_owned));
+    Ok(())
+}
+
+#[given(expr = "the harness is given a range of ports of which the first is taken")]
+#[when(expr = "the harness is given a range of ports of which the first is taken")]
+#[then(expr = "the harness is given a range of ports of which the first is taken")]
+async fn taken_port(world: &mut TrellisWorld) -> StepResult {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let first = listener.local_addr()?.port();
+    let last = first.saturating_add(PORT_RANGE);
+    world.self_test.taken = Some(listener);
+    world.self_test.arguments.extend(["--ports".to_owned(), format!("{first}-{last}")]);
+    Ok(())
+}
+
+#[given(expr = "I run the harness on this feature:")]
+#[when(expr = "I run the harness on this feature:")]
+#[then(expr = "I run the harness on this feature:")]
+async fn run_harness(world: &mut TrellisWorld, step: &Step) -> StepResult {
+    start_child(world, step).await?;
+    let run = world.self_test.run()?;
+    let end = run.ended(RUN_WITHIN);
+    world.watched("the harness to end", RUN_WITHIN, || run.last_line(), end).await?
+}
+
+#[given(expr = "I start the harness on this feature:")]
+#[when(expr = "I start the harness on this feature:")]
+#[then(expr = "I start the harness on this feature:")]
+async fn start_harness(world: &mut TrellisWorld, step: &Step) -> StepResult {
+    start_child(world, step).await
+}
+
+async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
+    let Some(feature) = &step.docstring else {
+        return Err(StepError::new("the step needs a doc string with a feature in it"));
+    };
+    let folder = world.folder.join("self-test");
+    let run = HarnessRun::start(&folder, feature, &world.self_test.arguments).await?;
+    world.self_test.run = Some(run);
+    Ok(())
+}
+
+#[given(expr = "I kill the harness")]
+#[when(expr = "I kill the harness")]
+#[then(expr = "I kill the harness")]
+async fn kill_harness(world: &mut TrellisWorld) -> StepResult {
+    world.self_test.run()?.kill()?;
+    world.self_test.run()?.ended(RUN_WITHIN).await
+}
+
+#[given(expr = "I interrupt the harness")]
+#[when(expr = "I interrupt the harness")]
+#[then(expr = "I interrupt the harness")]
+async fn interrupt(world: &mut TrellisWorld) -> StepResult {
+    world.self_test.run()?.interrupt()
+}
+
+#[given(expr = "the harness ends within {duration}")]
+#[when(expr = "the harness ends within {duration}")]
+#[then(expr = "the harness ends within {duration}")]
+async fn ends(world: &mut TrellisWorld, within: Within) -> StepResult {
+    let run = world.self_test.run()?;
+    world.watched("the harness to end", *within, || run.last_line(), run.ended(*within)).await?
+}
+
+#[given(expr = "the exit code is {int}")]
+#[when(expr = "the exit code is {int}")]
+#[then(expr = "the exit code is {int}")]
+async fn exit_code(world: &mut TrellisWorld, code: i32) -> StepResult {
+    let run = world.self_test.run()?;
+    match run.exit_code() {
+        Some(found) if found == code => Ok(()),
+        found => Err(run.complaint(&format!("the exit code is {found:?}, not {code}"))),
+    }
+}
+
+#[given(expr = "it prints {string} within {duration}")]
+#[when(expr = "it prints {string} within {duration}")]
+#[then(expr = "it prints {string} within {duration}")]
+async fn prints_within(world: &mut TrellisWorld, text: String, within: Within) -> StepResult {
+    let run = world.self_test.run()?;
+    let goal = format!("the harness to print {text:?}");
+    world.watched(&goal, *within, || run.last_line(), run.prints(&text, *within)).await?
+}
+
+#[given(expr = "it prints {string}")]
+#[when(expr = "it prints {string}")]
+#[then(expr = "it prints {string}")]
+async fn prints(world: &mut TrellisWorld, text: String) -> StepResult {
+    let run = world.self_test.run()?;
+    if run.output().contains(&text) {
+        return Ok(());
+    }
+    Err(run.complaint(&format!("the harness did not print {text:?}")))
+}
+
+#[given(expr = "it does not print {string}")]
+#[when(expr = "it does not print {string}")]
+#[then(expr = "it does not print {string}")]
+async fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
+    let run = world.self_test.run()?;
+    if run.output().contains(&text) {
+        return Err(run.complaint(&format!("the harness printed {text:?}")));
+    }
+    Ok(())
+}
+
+#[given(expr = "the harness took less than {duration}")]
+#[when(expr = "the harness took less than {duration}")]
+#[then(expr = "the harness took less than {duration}")]
+async fn took(world: &mut TrellisWorld, within: Within) -> StepResult {
+    let run = world.self_test.run()?;
+    let took = run.took();
+    if took < *within {
+        return Ok(());
+    }
+    Err(run.complaint(&format!("the harness took {took:?}, not less than {within}")))
+}
+
+#[given(expr = "none of its {int} processes is left within {duration}")]
+#[when(expr = "none of its {int} processes is left within {duration}")]
+#[then(expr = "none of its {int} processes is left within {duration}")]
+async fn no_process_left(world: &mut TrellisWorld, count: usize, within: Within) -> StepResult {
+    let run = world.self_test.run()?;
+    let pids = run.pids();
+    if pids.len() != count {
+        return Err(run.complaint(&format!("the harness showed {} processes, not {count}", pids.len())));
+    }
+    let gone = child::gone(&pids, *within);
+    match world.interruptible(gone).await? {
+        Ok(()) => Ok(()),
+        Err(left) => Err(run.complaint(&format!("processes are still there after {within}: {left:?}"))),
+    }
+}
+
+#[given(expr = "I run trellis clean")]
+#[when(expr = "I run trellis clean")]
+#[then(expr = "I run trellis clean")]
+async fn clean(world: &mut TrellisWorld) -> StepResult {
+    let Some(command) = world.suite.trellis_command.clone() else {
+        return Err(StepError::new("the composition root names no trellis command"));
+    };
+    let report = world.self_test.run()?.clean(&command).await?;
+    world.journal.note(format!("trellis clean: {report}"));
+    Ok(())
+}
+
+#[given(expr = "nothing of that run is left")]
+#[when(expr = "nothing of that run is left")]
+#[then(expr = "nothing of that run is left")]
+async fn nothing_left(world: &mut TrellisWorld) -> StepResult {
+    let run = world.self_test.run()?;
+    let left = run.left()?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(run.complaint(&format!("something of the run is left: {}", left.join(", "))))
+}

@@ -1,0 +1,260 @@
+//! The World: one scenario's state, from its first step to its release.
+//!
+//! It holds what the scenario said (the draft), then the running cluster and what belongs to it. All of it is released in the `after` hook, whatever the outcome; dropping it kills what is left.
+
+use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use cucumber::World;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use trellis_bootstrap::{BootstrapRequest, ClusterRequest};
+use trellis_domain::{NodeName, ScenarioSpec};
+use trellis_runtime::{Cluster, Journal};
+
+use crate::{
+    Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
+    kv::{KvSession, ReplicaView},
+    self_test::SelfTest,
+};
+
+/// How often somebody who watches is told what is awaited.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// One scenario's state.
+#[derive(World)]
+#[world(init = Self::open)]
+pub struct TrellisWorld {
+    pub(crate) suite: Arc<Suite>,
+    /// What the scenario is called in paths, reports and messages.
+    pub(crate) title: String,
+    /// What is known of it beforehand.
+    pub(crate) plan: ScenarioPlan,
+    /// The folder for everything that this attempt of the scenario leaves.
+    pub(crate) folder: PathBuf,
+    pub(crate) draft: Draft,
+    pub(crate) journal: Journal,
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) kv: Option<KvSession>,
+    /// For features about the harness itself.
+    pub(crate) self_test: SelfTest,
+    places: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a scenario could not begin.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(StepError);
+
+impl fmt::Debug for TrellisWorld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrellisWorld").field("title", &self.title).finish_non_exhaustive()
+    }
+}
+
+impl TrellisWorld {
+    #[expect(clippy::unused_async, reason = "cucumber wants a World to be made by an async function")]
+    async fn open() -> Result<Self, OpenError> {
+        let suite = Suite::current().map_err(OpenError)?;
+        if suite.cancel.is_cancelled() {
+            return Err(OpenError(StepError::interrupted()));
+        }
+        Ok(Self {
+            folder: suite.folder.join("unnamed"),
+            suite,
+            title: String::new(),
+            plan: ScenarioPlan::default(),
+            draft: Draft::default(),
+            journal: Journal::default(),
+            cluster: None,
+            kv: None,
+            self_test: SelfTest::default(),
+            places: None,
+        })
+    }
+
+    /// Tells the World which scenario it is for; called by the `before` hook.
+    pub(crate) fn begin(&mut self, title: String, folder: PathBuf, plan: ScenarioPlan) {
+        self.title = title;
+        self.folder = folder;
+        self.plan = plan;
+    }
+
+    /// What the scenario says of the cluster that it wants.
+    ///
+    /// # Errors
+    /// A cluster that is up already: it is too late to want another.
+    pub fn draft(&mut self) -> StepResult<&mut Draft> {
+        if self.cluster.is_some() {
+            return Err(StepError::new("the cluster runs already; say this before its first node starts"));
+        }
+        Ok(&mut self.draft)
+    }
+
+    /// The running cluster.
+    ///
+    /// # Errors
+    /// No cluster yet.
+    pub fn cluster(&self) -> StepResult<&Cluster> {
+        self.cluster.as_ref().ok_or_else(|| {
+            StepError::new("there is no cluster yet; begin with a step such as `a cluster of 3 nodes`")
+        })
+    }
+
+    /// Brings up a cluster that begins with the managed nodes `names`, and shows its inventory.
+    ///
+    /// # Errors
+    /// A second cluster, or whatever keeps this one from coming up.
+    pub async fn boot(&mut self, names: impl IntoIterator<Item = NodeName>) -> StepResult {
+        self.draft()?;
+        let app = self.suite.app(self.draft.app.as_ref())?.clone();
+        let spec = self.draft.spec(app.application.name().clone(), names);
+        self.take_places(&spec).await?;
+        let request = BootstrapRequest {
+            app: Arc::clone(&app.application),
+            deployer: Arc::clone(&self.suite.deployer),
+            cluster: ClusterRequest {
+                network: self.suite.next_network(),
+                folder: self.folder.join("cluster"),
+                ledger: Arc::clone(&self.suite.ledger),
+            },
+            planned: self.plan.operations.clone(),
+            keep_on_failure: Some(self.folder.join("nodes")),
+            progress: Arc::clone(&self.suite.progress),
+            cancel: self.suite.cancel.child_token(),
+            spec,
+        };
+        let journal = self.journal.clone();
+        let boot = tokio::spawn(Cluster::boot(request, journal));
+        let cluster = boot.await.map_err(StepError::from)??;
+        self.kv = app.kv.map(|port| KvSession::new(port, cluster.clone()));
+        self.suite.progress.note(&format!(
+            "{}\n{}",
+            self.title,
+            trellis_report::inventory_table(&cluster.inventory().snapshot())
+        ));
+        self.cluster = Some(cluster);
+        Ok(())
+    }
+
+    /// Waits for room in the node budget. A scenario takes all its places at once, so that no two can wait for each other.
+    async fn take_places(&mut self, spec: &ScenarioSpec) -> StepResult {
+        let wanted = self.plan.nodes_max.max(spec.sources.managed().len()).min(self.suite.budget);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.suite.places).acquire_many_owned(wanted);
+        self.places = Some(self.interruptible(places).await??);
+        Ok(())
+    }
+
+    /// What the key-value and leader phrases work on.
+    ///
+    /// # Errors
+    /// No cluster yet, or an application without a port for these phrases.
+    pub(crate) fn kv(&self) -> StepResult<&KvSession> {
+        let cluster = self.cluster()?;
+        self.kv.as_ref().ok_or_else(|| {
+            StepError::new(format!(
+                "the application {} has no keys, leaders or voters that steps could speak of",
+                cluster.app().name()
+            ))
+        })
+    }
+
+    /// The name of the node that is meant now.
+    ///
+    /// # Errors
+    /// An unknown name with the known ones, or a role that nobody has, with the last view.
+    pub(crate) fn resolve(&self, node: &NodeRef) -> StepResult<NodeName> {
+        if let NodeRef::Named(name) = node {
+            return Ok(self.cluster()?.node(name)?.name().clone());
+        }
+        let kv = self.kv()?;
+        let view = kv.watch.latest().unwrap_or_default();
+        let found = match node {
+            NodeRef::Leader => view.leader.clone().inspect(|leader| kv.remember_leader(leader)),
+            NodeRef::FormerLeader => kv.former_leader(),
+            NodeRef::Follower => {
+                let leader = view.leader.as_ref();
+                let running = self.cluster()?.running();
+                running.iter().map(|n| n.name()).find(|name| leader.is_some_and(|l| l != *name)).cloned()
+            }
+            NodeRef::Named(_) => unreachable!("named nodes were returned above"),
+        };
+        found.ok_or_else(|| StepError::new(format!("no node is {node} now; last seen: {view}")))
+    }
+
+    /// Waits on the observation of replicas, and shows progress meanwhile.
+    ///
+    /// # Errors
+    /// The goal, the time, and the last view in words; or an interruption.
+    pub(crate) async fn await_replicas(
+        &self,
+        goal: &str,
+        within: Duration,
+        predicate: impl Fn(&ReplicaView) -> bool + Send + Sync + 'static,
+    ) -> StepResult<ReplicaView> {
+        let kv = self.kv()?;
+        let wait = kv.watch.wait_for(goal, within, Box::new(predicate));
+        let seen = || kv.watch.latest().unwrap_or_default().to_string();
+        Ok(self.watched(goal, within, seen, wait).await??)
+    }
+
+    /// Awaits `work` and tells who watches what it is for, what was seen last, and how long is left.
+    ///
+    /// # Errors
+    /// An interruption; what `work` returns is the caller's.
+    pub(crate) async fn watched<T>(
+        &self,
+        goal: &str,
+        within: Duration,
+        seen: impl Fn() -> String,
+        work: impl Future<Output = T>,
+    ) -> StepResult<T> {
+        let deadline = Instant::now() + within;
+        let mut work = std::pin::pin!(work);
+        let mut ticks = interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = self.suite.cancel.cancelled() => return Err(StepError::interrupted()),
+                _ = ticks.tick() => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.suite.progress.waiting(goal, &seen(), left);
+                }
+            }
+        }
+    }
+
+    /// Awaits `work` unless the run is being stopped.
+    ///
+    /// # Errors
+    /// An interruption; what `work` returns is the caller's.
+    pub(crate) async fn interruptible<T>(&self, work: impl Future<Output = T>) -> StepResult<T> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.suite.cancel.cancelled() => Err(StepError::interrupted()),
+        }
+    }
+
+    /// Ends everything that the scenario owns; called by the `after` hook.
+    ///
+    /// # Errors
+    /// What is left, after trying everything.
+    pub(crate) async fn release(&mut self) -> StepResult {
+        std::mem::take(&mut self.self_test).end().await;
+        self.kv = None;
+        let released = match self.cluster.take() {
+            Some(cluster) => {
+                let panics = cluster.tasks().panics();
+                cluster.release().await?;
+                panics.into_iter().next().map_or(Ok(()), |panic| Err(StepError::from(panic)))
+            }
+            None => Ok(()),
+        };
+        self.places = None;
+        released
+    }
+}

@@ -1,0 +1,23 @@
+//! The main job: every feature under `features/`, on real nodes.
+//!
+//! This is the composition root. Only here are applications and backends named; `cargo test --test cucumber -- --help` shows what can be asked of it.
+
+use std::{path::Path, process::ExitCode};
+
+use openraft_kv::OpenRaftKv;
+use tests::{openraft::OpenRaftPort, squatter::Squatted};
+use trellis::{Harness, LocalConfig, LocalDeployer, SuiteApp};
+
+fn main() -> ExitCode {
+    let app = OpenRaftKv::new(env!("CARGO_BIN_EXE_openraft-kv-node"));
+    let squatted = Squatted::new(app.clone());
+    Harness::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../features"))
+        .app(SuiteApp::new(app.clone()).with_kv(OpenRaftPort::new(app.clone())))
+        .app(SuiteApp::new(squatted).with_kv(OpenRaftPort::new(app)))
+        .deployer("local", |options| {
+            LocalDeployer::new(LocalConfig { ports: options.ports.clone(), ..LocalConfig::default() })
+        })
+        .trellis_command(env!("CARGO_BIN_EXE_trellis-command"))
+        .target_dir(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../trellis"))
+        .main()
+}

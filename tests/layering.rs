@@ -1,0 +1,151 @@
+//! Rules of the house as tests: who may depend on whom, what every file begins with, and what steps never do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Every crate of the workspace and the crates of the workspace that it may depend on.
+///
+/// A new edge is an architectural decision: it is made here, with its reason in the commit, or not at all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("trellis-domain", &[]),
+    ("trellis-observation", &[]),
+    ("trellis-bootstrap", &["trellis-domain"]),
+    ("trellis-runtime", &["trellis-bootstrap", "trellis-domain", "trellis-observation"]),
+    ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
+    ("trellis-report", &["trellis-domain"]),
+    (
+        "trellis-steps",
+        &[
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-observation",
+            "trellis-report",
+            "trellis-runtime",
+        ],
+    ),
+    (
+        "trellis",
+        &[
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-local",
+            "trellis-observation",
+            "trellis-runtime",
+            "trellis-steps",
+        ],
+    ),
+    ("openraft-kv", &["trellis-bootstrap", "trellis-domain", "trellis-observation"]),
+    (
+        "tests",
+        &[
+            "openraft-kv",
+            "trellis",
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-local",
+            "trellis-observation",
+            "trellis-runtime",
+            "trellis-steps",
+        ],
+    ),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn every_edge_between_our_crates_is_an_allowed_one() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo describes the workspace");
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ALLOWED.iter().map(|(name, edges)| (*name, edges.iter().copied().collect())).collect();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
+    let listed: BTreeSet<&str> = allowed.keys().copied().collect();
+    assert_eq!(ours, listed, "the table names every crate of the workspace and no other");
+    for package in &metadata.packages {
+        let edges = package
+            .dependencies
+            .iter()
+            .filter(|edge| edge.kind != DependencyKind::Development)
+            .map(|edge| edge.name.as_str())
+            .filter(|name| ours.contains(name));
+        for edge in edges {
+            assert!(
+                allowed[package.name.as_str()].contains(edge),
+                "{} must not depend on {edge}: see the table in tests/layering.rs",
+                package.name
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for file in rust_files() {
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//!"), "{} does not begin with //!", file.display());
+    }
+}
+
+#[test]
+fn steps_neither_sleep_nor_tick_by_themselves() {
+    for file in rust_files().filter(|file| file.starts_with(root().join("steps/src"))) {
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        // The World tells who watches how a wait goes, and the harness prints it; both need a clock.
+        let has_clock = file.ends_with("world.rs") || file.components().any(|c| c.as_os_str() == "harness");
+        for word in ["sleep(", "interval("] {
+            let found = text.lines().position(|line| line.contains(word));
+            assert!(
+                found.is_none() || has_clock,
+                "{}:{} uses {word}..): wait on an observation instead",
+                file.display(),
+                found.unwrap_or_default() + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn steps_and_core_name_no_provider_and_no_application() {
+    let words = ["openraft", "docker", "kubernetes", "trellis_local", "LocalDeployer"];
+    let rooms = ["steps/src", "src/domain", "src/observation", "src/bootstrap/src", "src/runtime"];
+    for file in rust_files().filter(|file| rooms.iter().any(|room| file.starts_with(root().join(room)))) {
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for word in words {
+                assert!(!line.contains(word), "{} names {word}: {line}", file.display());
+            }
+        }
+    }
+}
+
+fn rust_files() -> impl Iterator<Item = PathBuf> {
+    let mut files = Vec::new();
+    for room in ["src", "steps", "fixtures", "tests"] {
+        collect(&root().join(room), &mut files);
+    }
+    assert!(files.len() > 20, "the walk finds our sources");
+    files.into_iter()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a source folder can be listed") {
+        let path = entry.expect("a source folder can be listed").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
