@@ -14,6 +14,8 @@ mod deployer;
 mod environment;
 mod files;
 mod folder;
+#[cfg(test)]
+mod forks;
 mod label;
 mod log;
 mod node;

@@ -128,7 +128,7 @@ impl HeldPort {
     pub(crate) fn take_back(&mut self) -> bool {
         let (host, number) = (self.address.ip(), self.number());
         match (self.transport, &self.holder) {
-            (Transport::Tcp, _) => is_in_use(try_to_listen(self.address)),
+            (Transport::Tcp, _) => is_in_use(try_to_bind(self.address)),
             (Transport::Udp, Some(_)) => false,
             (Transport::Udp, None) => {
                 let held = Self::bind(host, number, Transport::Udp).map(|port| *self = port);
@@ -146,11 +146,13 @@ fn socket(host: IpAddr, transport: Transport) -> io::Result<Socket> {
     }
 }
 
-fn try_to_listen(address: SocketAddr) -> io::Result<()> {
+/// Binds as a server would, which a listener makes impossible.
+///
+/// It does not listen: a process that is just being started elsewhere holds copies of our sockets until it runs its program, and a listening copy would be in the node's way.
+fn try_to_bind(address: SocketAddr) -> io::Result<()> {
     let socket = socket(address.ip(), Transport::Tcp)?;
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1)
+    socket.bind(&address.into())
 }
 
 fn is_in_use(attempt: io::Result<()>) -> bool {

@@ -53,9 +53,11 @@ pub(crate) fn group(leader: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// Whether every thread of the process is stopped. A process that has ended is.
+/// Whether no thread of a process that was sent a stop runs any more. A process that has ended does not.
+///
+/// A thread in uninterruptible sleep counts: it stops before it runs again. It may stay like that, as a thread does that waits for a child between `vfork` and `exec` while the child is stopped.
 pub(crate) fn is_frozen(pid: Pid) -> bool {
-    threads(pid).all(|state| matches!(state, 'T' | 't') || is_over(state))
+    threads(pid).all(|state| matches!(state, 'T' | 't' | 'D') || is_over(state))
 }
 
 /// Whether no thread of the process is stopped.

@@ -94,16 +94,17 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
+    use crate::forks;
 
     const WITHIN: Duration = Duration::from_secs(10);
 
     fn sleeper(run: &str) -> Child {
-        Command::new("sleep")
-            .arg("600")
-            .env("TRELLIS_RUN", run)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap()
+        forks::spawn(
+            Command::new("sleep")
+                .arg("600")
+                .env("TRELLIS_RUN", run)
+                .stdin(Stdio::null()),
+        )
     }
 
     fn label(run: &str) -> Label {

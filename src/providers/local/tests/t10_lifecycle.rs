@@ -329,12 +329,12 @@ async fn a_teardown_ends_everything_at_once_and_may_be_repeated() {
 #[tokio::test]
 async fn a_control_that_is_dropped_kills_and_keeps_the_files() {
     let bed = Bed::new().await;
-    let [leader, child, _] = family(&bed, "NODE_1").await;
+    let [leader, child, stray] = family(&bed, "NODE_1").await;
     let Bed {
         control,
         folder,
-        home: _home,
-        ..
+        home,
+        ledger,
     } = bed;
     drop(control);
     until("the processes to end", || {
@@ -342,4 +342,9 @@ async fn a_control_that_is_dropped_kills_and_keeps_the_files() {
     })
     .await;
     assert!(folder.join("nodes/NODE_1/data/leader").exists());
+    assert!(is_alive(&stray), "only the label leads to it");
+    drop(ledger);
+    let known = trellis_bootstrap::known_runs(home.path()).unwrap();
+    trellis_local::reap(&known.abandoned[0]).unwrap();
+    assert!(!is_alive(&stray) && !folder.exists());
 }

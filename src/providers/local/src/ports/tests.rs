@@ -10,6 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::forks;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -26,6 +27,7 @@ fn tcp() -> HeldPort {
 
 #[test]
 fn a_server_listens_on_a_held_port_again_and_again() {
+    let _none = forks::none();
     let port = tcp();
     for _ in 0..50 {
         let server = TcpListener::bind(port.address).unwrap();
@@ -44,6 +46,7 @@ fn a_client_is_refused_while_nobody_listens() {
 
 #[test]
 fn a_listener_is_found_and_its_absence_too() {
+    let _none = forks::none();
     let mut port = tcp();
     assert!(!port.take_back());
     let listener = TcpListener::bind(port.address).unwrap();
@@ -85,6 +88,7 @@ fn whoever_asks_for_any_port_is_not_given_a_held_one() {
 
 /// Every thread reserves, lets a server listen, and gives up, in one narrow range and against the system's choice.
 fn crowd(transport: Transport) {
+    let _none = forks::none();
     let everyone = Barrier::new(8);
     let reserved = Mutex::new(BTreeSet::new());
     thread::scope(|scope| {
@@ -146,6 +150,7 @@ fn an_address_that_is_not_of_this_machine_says_so() {
 
 #[test]
 fn a_udp_port_is_free_for_the_node_and_held_again_after_it() {
+    let _none = forks::none();
     let mut port = any().reserve(Transport::Udp).unwrap();
     UdpSocket::bind(port.address).unwrap_err();
     port.hand_over();
@@ -159,6 +164,7 @@ fn a_udp_port_is_free_for_the_node_and_held_again_after_it() {
 proptest! {
     #[test]
     fn no_two_holders_share_a_port(steps in proptest::collection::vec((any_step(), 0usize..8), 1..60)) {
+        let _none = forks::none();
         let pools = [
             PortPool::new(HOST, Some(23_210..=23_219)),
             PortPool::new(HOST, Some(23_214..=23_222)),
