@@ -3,6 +3,7 @@
 //! Older runs are removed when a new one begins: never one that is still live, and never a folder that does not carry our marker.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -96,7 +97,7 @@ impl RunFolder {
         let feature = feature.with_extension("");
         let mut scenario = format!("{line}-{}", slug(name));
         if attempt > 1 {
-            scenario.push_str(&format!("-try-{attempt}"));
+            write!(scenario, "-try-{attempt}").expect("a String takes any text");
         }
         self.path
             .join("scenarios")

@@ -1,0 +1,399 @@
+//! The harness: what a composition root registers its applications and backends with, and which runs features on them.
+//!
+//! From the command line to the exit code: options, check before boot, run, summary.
+//! Not here: what a step means (the step modules), and what a cluster is and how it comes up (the layers below).
+
+mod options;
+mod screen;
+mod signals;
+mod writers;
+mod record;
+mod run;
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::{runtime::Runtime, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use trellis_bootstrap::{Deployer, LedgerError, RunLedger, known_runs};
+use trellis_report::{RunFolder, RunFolderError};
+
+pub use options::{HarnessOptions, default_state_folder};
+
+use options::Color;
+use record::Outcome;
+use run::Context;
+use screen::{Console, Screen};
+use signals::Signals;
+
+use crate::{
+    StepError, Suite, SuiteApp,
+    check::{SelectionError, SuiteCheck, SuiteFacts, check},
+};
+
+const EXIT_RED: u8 = 1;
+const EXIT_REFUSED: u8 = 2;
+const EXIT_INTERRUPTED: u8 = 130;
+/// How long what still runs in the background may take to end after the run.
+const THREADS_END_WITHIN: Duration = Duration::from_secs(5);
+/// How the features of a crate are run, unless it is said.
+const COMMAND: &str = "cargo test --test cucumber --";
+
+/// Makes a backend of what was said on the command line.
+type MakeDeployer = Box<dyn Fn(&HarnessOptions) -> Arc<dyn Deployer>>;
+
+/// Runs features; made by a composition root.
+#[must_use]
+pub struct Harness {
+    features: PathBuf,
+    apps: Vec<SuiteApp>,
+    deployers: Vec<(&'static str, MakeDeployer)>,
+    default_deployer: Option<&'static str>,
+    trellis_command: Option<PathBuf>,
+    target: PathBuf,
+    command: &'static str,
+}
+
+/// Why a run did not begin, or could not be carried on.
+#[derive(Debug, Error)]
+enum HarnessError {
+    #[error("no application is registered with the harness")]
+    NoApplication,
+    #[error("there is no backend {wanted:?}; known backends: {}", known.join(", "))]
+    UnknownDeployer { wanted: String, known: Vec<&'static str> },
+    #[error("there are no features in {}", .0.display())]
+    NoFeatures(PathBuf),
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the run's name cannot be used")]
+    Name(#[from] trellis_domain::NameError),
+    #[error("cannot start the machinery of the run")]
+    Machinery(#[source] io::Error),
+    #[error("{0}")]
+    Broken(StepError),
+}
+
+impl Harness {
+    /// A harness for the features below `features`.
+    pub fn new(features: impl Into<PathBuf>) -> Self {
+        Self {
+            features: features.into(),
+            apps: Vec::new(),
+            deployers: Vec::new(),
+            default_deployer: None,
+            trellis_command: None,
+            target: PathBuf::from("target/trellis"),
+            command: COMMAND,
+        }
+    }
+
+    /// Adds an application; scenarios that name none use the first.
+    pub fn app(mut self, app: SuiteApp) -> Self {
+        self.apps.push(app);
+        self
+    }
+
+    /// Adds a backend, which is made when it was chosen; the first is the default.
+    pub fn deployer<D: Deployer>(
+        mut self,
+        name: &'static str,
+        make: impl Fn(&HarnessOptions) -> D + 'static,
+    ) -> Self {
+        self.deployers.push((name, Box::new(move |options| Arc::new(make(options)))));
+        self
+    }
+
+    /// Chooses the backend that is used unless another is asked for.
+    pub fn default_deployer(mut self, name: &'static str) -> Self {
+        self.default_deployer = Some(name);
+        self
+    }
+
+    /// Says where the `trellis` command is, for features about the harness itself.
+    pub fn trellis_command(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trellis_command = Some(path.into());
+        self
+    }
+
+    /// Says where runs leave their folders, unless it is said on the command line; `target/trellis` otherwise.
+    pub fn target_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.target = path.into();
+        self
+    }
+
+    /// Says how people call this program, for help texts and for the command that runs a failed scenario again.
+    pub fn command(mut self, command: &'static str) -> Self {
+        self.command = command;
+        self
+    }
+
+    /// Reads the command line, runs what it asks for, and says how that went: 0 all passed, 1 some failed, 2 nothing was started because something is wrong, 130 interrupted.
+    pub fn main(self) -> ExitCode {
+        let options = match HarnessOptions::of_process(self.command) {
+            Ok(options) => options,
+            Err(error) => {
+                // A closed output leaves nobody to tell.
+                let _ = error.print();
+                return u8::try_from(error.exit_code()).unwrap_or(EXIT_REFUSED).into();
+            }
+        };
+        let screen = Screen::of_process();
+        self.execute(&options, &screen).unwrap_or_else(|error| {
+            let code = match error {
+                HarnessError::Broken(_) => EXIT_RED,
+                _ => EXIT_REFUSED,
+            };
+            screen.aside(format_args!("error: {}", StepError::from(error)));
+            code.into()
+        })
+    }
+
+    fn execute(self, options: &HarnessOptions, screen: &Screen) -> Result<ExitCode, HarnessError> {
+        let (deployer_name, deployer) = self.choose_deployer(options)?;
+        let begun = Instant::now();
+        let checked = self.check(options, &*deployer)?;
+        if options.list {
+            print_list(&checked, options.is_terse(), screen);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !checked.problems.is_empty() {
+            print_problems(&checked, options, screen);
+            return Ok(EXIT_REFUSED.into());
+        }
+        if checked.scenarios() == 0 || options.wants_nothing() {
+            if options.selection(&self.features).is_everything() && !options.wants_nothing() {
+                return Err(HarnessError::NoFeatures(self.features));
+            }
+            screen.line("0 scenarios matched\n0 passed, 0 failed, 0 skipped");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if options.dry_run {
+            screen.line(format_args!(
+                "checked {} scenarios ({} steps) in {} ms; nothing was started",
+                checked.scenarios(),
+                checked.steps,
+                begun.elapsed().as_millis()
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.run(options, screen, checked, deployer_name, deployer)
+    }
+
+    fn choose_deployer(
+        &self,
+        options: &HarnessOptions,
+    ) -> Result<(&'static str, Arc<dyn Deployer>), HarnessError> {
+        let said = options.deployer.as_deref().or(self.default_deployer);
+        let found = match said {
+            Some(wanted) => self.deployers.iter().find(|(name, _)| *name == wanted),
+            None => self.deployers.first(),
+        };
+        match found {
+            Some((name, make)) => Ok((name, make(options))),
+            None => Err(HarnessError::UnknownDeployer {
+                wanted: said.unwrap_or("(none)").to_owned(),
+                known: self.deployers.iter().map(|(name, _)| *name).collect(),
+            }),
+        }
+    }
+
+    fn check(
+        &self,
+        options: &HarnessOptions,
+        deployer: &dyn Deployer,
+    ) -> Result<SuiteCheck, HarnessError> {
+        if self.apps.is_empty() {
+            return Err(HarnessError::NoApplication);
+        }
+        let app = |app: &SuiteApp| (app.application.name().clone(), app.application.capabilities());
+        let facts = SuiteFacts {
+            apps: self.apps.iter().map(app).collect(),
+            backend: deployer.capabilities(),
+            budget: options.budget(),
+        };
+        Ok(check(&self.features, &options.selection(&self.features), &facts)?)
+    }
+
+    fn run(
+        self,
+        options: &HarnessOptions,
+        screen: &Screen,
+        mut checked: SuiteCheck,
+        deployer_name: &str,
+        deployer: Arc<dyn Deployer>,
+    ) -> Result<ExitCode, HarnessError> {
+        let (state, budget) = (options.state(), options.budget());
+        point_out_abandoned(&state, screen)?;
+        let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
+        log_to(folder.path());
+        let ledger = Arc::new(RunLedger::open(&state, folder.id().parse()?)?);
+        let total = checked.scenarios();
+        screen.line(format_args!(
+            "running {total} scenarios on {deployer_name}: at most {} at one time, at most {budget} nodes",
+            options.concurrency()
+        ));
+        let suite = Suite {
+            apps: self.apps,
+            deployer,
+            ledger: Arc::clone(&ledger),
+            folder: folder.path().to_owned(),
+            budget,
+            places: Arc::new(Semaphore::new(budget)),
+            cancel: CancellationToken::new(),
+            progress: Arc::new(Console::new(screen.clone())),
+            plans: std::mem::take(&mut checked.plans),
+            trellis_command: self.trellis_command,
+            clusters: AtomicU64::new(0),
+        };
+        let suite = suite.install();
+        let command = again_command(self.command, options);
+        let context = Arc::new(Context::new(Arc::clone(&suite), folder, options.keep, command));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(HarnessError::Machinery)?;
+        let result = {
+            let _inside = runtime.enter();
+            let signals = Signals::take().map_err(HarnessError::Machinery)?;
+            runtime.spawn(signals.answer(suite.cancel.clone(), screen.clone()));
+            runtime.block_on(run::run(&context, checked.features, total, options, screen))
+        };
+        end(runtime);
+        let outcome = result.map_err(HarnessError::Broken);
+        print_left(&ledger, screen)?;
+        let outcome = outcome?;
+        print_outcome(&outcome, context.folder.path(), screen);
+        Ok(exit_code(&outcome, suite.cancel.is_cancelled()))
+    }
+}
+
+/// Lets background threads come to an end; one that hangs is left behind with a limit.
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+}
+
+fn exit_code(outcome: &Outcome, interrupted: bool) -> ExitCode {
+    if interrupted {
+        EXIT_INTERRUPTED.into()
+    } else if outcome.failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        EXIT_RED.into()
+    }
+}
+
+/// The command by which a scenario is run again under the same circumstances.
+fn again_command(command: &str, options: &HarnessOptions) -> String {
+    match &options.deployer {
+        Some(deployer) => format!("{command} --deployer {deployer}"),
+        None => command.to_owned(),
+    }
+}
+
+fn print_list(checked: &SuiteCheck, terse: bool, screen: &Screen) {
+    for name in checked.names() {
+        screen.line(format_args!("{name}: test"));
+    }
+    if !terse {
+        screen.line(format_args!("\n{} tests, 0 benchmarks", checked.scenarios()));
+    }
+}
+
+fn print_problems(checked: &SuiteCheck, options: &HarnessOptions, screen: &Screen) {
+    let colored = match options.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => io::stderr().is_terminal() && !options::no_color(),
+    };
+    for problem in &checked.problems {
+        screen.aside(problem.render(colored));
+    }
+    let (problems, scenarios) = (checked.problems.len(), checked.scenarios());
+    screen.aside(format_args!(
+        "{} in {}; nothing was started",
+        counted(problems, "problem"),
+        counted(scenarios, "scenario")
+    ));
+}
+
+/// Says which runs were killed and left something behind.
+fn point_out_abandoned(state: &Path, screen: &Screen) -> Result<(), HarnessError> {
+    let mut left_behind = 0;
+    for run in known_runs(state)?.abandoned {
+        if run.left().is_empty() {
+            run.forget()?;
+        } else {
+            left_behind += 1;
+        }
+    }
+    if left_behind > 0 {
+        let runs = counted(left_behind, "killed run");
+        screen.line(format_args!("note: {runs} left things behind; `trellis clean` removes them"));
+    }
+    Ok(())
+}
+
+/// Closes the ledger, and says what is left in it.
+fn print_left(ledger: &RunLedger, screen: &Screen) -> Result<(), HarnessError> {
+    let left = ledger.close()?;
+    for resource in &left {
+        screen.line(format_args!("left behind: {} {} ({})", resource.kind, resource.id, resource.backend));
+    }
+    if !left.is_empty() {
+        screen.line("`trellis clean` removes what was left behind");
+    }
+    Ok(())
+}
+
+/// The last lines of a run; the very last one is for programs.
+fn print_outcome(outcome: &Outcome, folder: &Path, screen: &Screen) {
+    for report in &outcome.flaky {
+        let why = report.error.lines().next().unwrap_or_default();
+        screen.line(format_args!(
+            "flaky: {} failed first: {why} ({})",
+            report.title,
+            report.bundle.display()
+        ));
+    }
+    if outcome.interrupted > 0 {
+        screen.line(format_args!("{} interrupted", outcome.interrupted));
+    }
+    if outcome.not_run > 0 {
+        screen.line(format_args!("{} not run", outcome.not_run));
+    }
+    screen.line(format_args!("run folder: {}", folder.display()));
+    let skipped = outcome.skipped + outcome.interrupted + outcome.not_run;
+    screen.line(format_args!(
+        "{} passed, {} failed, {skipped} skipped",
+        outcome.passed,
+        outcome.failed.len()
+    ));
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// Lets the harness's own log go into the run's folder; a run without a log is still a run.
+fn log_to(folder: &Path) {
+    let Ok(file) = std::fs::File::create(folder.join("harness.log")) else { return };
+    let filter = tracing_subscriber::EnvFilter::new(options::log_filter());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file))
+        .finish();
+    // Another subscriber is the embedding program's choice.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
