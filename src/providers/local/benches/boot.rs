@@ -183,9 +183,10 @@ impl Application for Server {
 
     async fn probe(&self, node: &NodeHandle) -> Result<Probe, DynError> {
         let endpoint = node.endpoint("http").expect("the port was asked for");
-        match ask(&endpoint.place().to_string()).await? {
-            true => Ok(Probe::Ready),
-            false => Ok(Probe::NotYet("another answer than 200".to_owned())),
+        if ask(&endpoint.place().to_string()).await? {
+            Ok(Probe::Ready)
+        } else {
+            Ok(Probe::NotYet("another answer than 200".to_owned()))
         }
     }
 
