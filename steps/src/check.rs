@@ -3,11 +3,11 @@
 //! It reads features, looks up their steps, and walks through the effects of each scenario in thought (see `effect`).
 //! Not here: what only a running cluster can tell; preflight checks the same operations again with the nodes that there are (`trellis-bootstrap`).
 
-mod selection;
-mod problem;
-mod load;
 mod definitions;
+mod load;
 mod plan;
+mod problem;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -58,7 +58,8 @@ impl SuiteCheck {
 
     /// What the scenarios are called in full, in the order of the features.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        let named = |feature| all_scenarios(feature).map(move |scenario| full_name(feature, scenario));
+        let named =
+            |feature| all_scenarios(feature).map(move |scenario| full_name(feature, scenario));
         self.features.iter().flat_map(named)
     }
 }
@@ -76,17 +77,27 @@ pub fn check(
     let mut lookup = Lookup::default();
     let mut result = SuiteCheck::default();
     for file in selection.files(root)? {
-        let Some(loaded) = load(&file, selection, &mut problems) else { continue };
+        let Some(loaded) = load(&file, selection, &mut problems) else {
+            continue;
+        };
         let feature = &loaded.feature;
         let plain = feature.scenarios.iter().map(|scenario| (None, scenario));
-        let ruled = feature
-            .rules
-            .iter()
-            .flat_map(|rule| rule.scenarios.iter().map(move |scenario| (Some(rule), scenario)));
+        let ruled = feature.rules.iter().flat_map(|rule| {
+            rule.scenarios
+                .iter()
+                .map(move |scenario| (Some(rule), scenario))
+        });
         for (rule, scenario) in plain.chain(ruled) {
-            let place = Place { loaded: &loaded, rule, scenario };
+            let place = Place {
+                loaded: &loaded,
+                rule,
+                scenario,
+            };
             let plan = plan(&place, facts, &mut lookup, &mut problems);
-            let key = ScenarioKey { feature: file.name.clone(), line: scenario.position.line };
+            let key = ScenarioKey {
+                feature: file.name.clone(),
+                line: scenario.position.line,
+            };
             result.plans.insert(key, plan);
             result.steps += scenario.steps.len();
         }

@@ -4,11 +4,11 @@
 //! Not here: what a step means (the step modules), and what a cluster is and how it comes up (the layers below).
 
 mod options;
+mod record;
+mod run;
 mod screen;
 mod signals;
 mod writers;
-mod record;
-mod run;
 
 use std::{
     io::{self, IsTerminal},
@@ -66,7 +66,10 @@ enum HarnessError {
     #[error("no application is registered with the harness")]
     NoApplication,
     #[error("there is no backend {wanted:?}; known backends: {}", known.join(", "))]
-    UnknownDeployer { wanted: String, known: Vec<&'static str> },
+    UnknownDeployer {
+        wanted: String,
+        known: Vec<&'static str>,
+    },
     #[error("there are no features in {}", .0.display())]
     NoFeatures(PathBuf),
     #[error(transparent)]
@@ -109,7 +112,8 @@ impl Harness {
         name: &'static str,
         make: impl Fn(&HarnessOptions) -> D + 'static,
     ) -> Self {
-        self.deployers.push((name, Box::new(move |options| Arc::new(make(options)))));
+        self.deployers
+            .push((name, Box::new(move |options| Arc::new(make(options)))));
         self
     }
 
@@ -144,7 +148,9 @@ impl Harness {
             Err(error) => {
                 // A closed output leaves nobody to tell.
                 let _ = error.print();
-                return u8::try_from(error.exit_code()).unwrap_or(EXIT_REFUSED).into();
+                return u8::try_from(error.exit_code())
+                    .unwrap_or(EXIT_REFUSED)
+                    .into();
             }
         };
         let screen = Screen::of_process();
@@ -179,9 +185,9 @@ impl Harness {
         }
         if options.dry_run {
             screen.line(format_args!(
-                "checked {} scenarios ({} steps) in {} ms; nothing was started",
-                checked.scenarios(),
-                checked.steps,
+                "checked {} ({}) in {} ms; nothing was started",
+                counted(checked.scenarios(), "scenario"),
+                counted(checked.steps, "step"),
                 begun.elapsed().as_millis()
             ));
             return Ok(ExitCode::SUCCESS);
@@ -215,13 +221,22 @@ impl Harness {
         if self.apps.is_empty() {
             return Err(HarnessError::NoApplication);
         }
-        let app = |app: &SuiteApp| (app.application.name().clone(), app.application.capabilities());
+        let app = |app: &SuiteApp| {
+            (
+                app.application.name().clone(),
+                app.application.capabilities(),
+            )
+        };
         let facts = SuiteFacts {
             apps: self.apps.iter().map(app).collect(),
             backend: deployer.capabilities(),
             budget: options.budget(),
         };
-        Ok(check(&self.features, &options.selection(&self.features), &facts)?)
+        Ok(check(
+            &self.features,
+            &options.selection(&self.features),
+            &facts,
+        )?)
     }
 
     fn run(
@@ -239,7 +254,8 @@ impl Harness {
         let ledger = Arc::new(RunLedger::open(&state, folder.id().parse()?)?);
         let total = checked.scenarios();
         screen.line(format_args!(
-            "running {total} scenarios on {deployer_name}: at most {} at one time, at most {budget} nodes",
+            "running {} on {deployer_name}: at most {} at one time, at most {budget} nodes",
+            counted(total, "scenario"),
             options.concurrency()
         ));
         let suite = Suite {
@@ -257,7 +273,12 @@ impl Harness {
         };
         let suite = suite.install();
         let command = again_command(self.command, options);
-        let context = Arc::new(Context::new(Arc::clone(&suite), folder, options.keep, command));
+        let context = Arc::new(Context::new(
+            Arc::clone(&suite),
+            folder,
+            options.keep,
+            command,
+        ));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -305,7 +326,10 @@ fn print_list(checked: &SuiteCheck, terse: bool, screen: &Screen) {
         screen.line(format_args!("{name}: test"));
     }
     if !terse {
-        screen.line(format_args!("\n{} tests, 0 benchmarks", checked.scenarios()));
+        screen.line(format_args!(
+            "\n{} tests, 0 benchmarks",
+            checked.scenarios()
+        ));
     }
 }
 
@@ -338,7 +362,9 @@ fn point_out_abandoned(state: &Path, screen: &Screen) -> Result<(), HarnessError
     }
     if left_behind > 0 {
         let runs = counted(left_behind, "killed run");
-        screen.line(format_args!("note: {runs} left things behind; `trellis clean` removes them"));
+        screen.line(format_args!(
+            "note: {runs} left things behind; `trellis clean` removes them"
+        ));
     }
     Ok(())
 }
@@ -347,7 +373,10 @@ fn point_out_abandoned(state: &Path, screen: &Screen) -> Result<(), HarnessError
 fn print_left(ledger: &RunLedger, screen: &Screen) -> Result<(), HarnessError> {
     let left = ledger.close()?;
     for resource in &left {
-        screen.line(format_args!("left behind: {} {} ({})", resource.kind, resource.id, resource.backend));
+        screen.line(format_args!(
+            "left behind: {} {} ({})",
+            resource.kind, resource.id, resource.backend
+        ));
     }
     if !left.is_empty() {
         screen.line("`trellis clean` removes what was left behind");
@@ -387,7 +416,9 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Lets the harness's own log go into the run's folder; a run without a log is still a run.
 fn log_to(folder: &Path) {
-    let Ok(file) = std::fs::File::create(folder.join("harness.log")) else { return };
+    let Ok(file) = std::fs::File::create(folder.join("harness.log")) else {
+        return;
+    };
     let filter = tracing_subscriber::EnvFilter::new(options::log_filter());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

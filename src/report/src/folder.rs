@@ -166,8 +166,24 @@ fn timestamp(now: SystemTime) -> String {
         .replacen('-', "", 2)
 }
 
-/// `text` as a part of a path: lower case, with dashes for everything but letters and digits.
+/// `text` as a part of a path, cut off at its end.
 fn slug(text: &str) -> String {
+    let slug: String = slug_all(text).chars().take(SLUG_CHARS_MAX).collect();
+    slug.trim_end_matches('-').to_owned()
+}
+
+/// The end of a slug: that is where paths differ.
+fn tail(slug: &str) -> &str {
+    let surplus = slug.chars().count().saturating_sub(SLUG_CHARS_MAX);
+    let begin = slug
+        .char_indices()
+        .nth(surplus)
+        .map_or(0, |(begin, _)| begin);
+    slug[begin..].trim_start_matches('-')
+}
+
+/// `text` in lower case, with dashes for everything but letters and digits.
+fn slug_all(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {
         if c.is_alphanumeric() {
@@ -176,15 +192,11 @@ fn slug(text: &str) -> String {
             slug.push('-');
         }
     }
-    let slug: String = slug
-        .trim_end_matches('-')
-        .chars()
-        .take(SLUG_CHARS_MAX)
-        .collect();
+    slug.truncate(slug.trim_end_matches('-').len());
     if slug.is_empty() {
         "unnamed".to_owned()
     } else {
-        slug.trim_end_matches('-').to_owned()
+        slug
     }
 }
 
@@ -248,6 +260,13 @@ mod tests {
         );
         assert!(at(2).to_string_lossy().ends_with("-dies-try-2"));
         assert_eq!(slug("..///"), "unnamed");
+        let long = Path::new("/very").join("x".repeat(80)).join("end.feature");
+        assert!(
+            run.attempt(&long, 1, "n", 1)
+                .parent()
+                .unwrap()
+                .ends_with(format!("{}-end", "x".repeat(56)))
+        );
     }
 
     #[test]

@@ -90,8 +90,12 @@ impl Definitions {
     /// Finds the step that a line of a feature means.
     pub(crate) fn find(&'static self, step: &Step) -> Found {
         let keyword = self.keyword(step.ty);
-        let matching: Vec<&Definition> =
-            keyword.set.matches(&step.value).iter().map(|index| &keyword.definitions[index]).collect();
+        let matching: Vec<&Definition> = keyword
+            .set
+            .matches(&step.value)
+            .iter()
+            .map(|index| &keyword.definitions[index])
+            .collect();
         match matching[..] {
             [] => Found::Undefined(Arc::new(keyword.nearest(&step.value))),
             [one] => Found::One(one, Arc::new(one.arguments(&step.value))),
@@ -110,11 +114,15 @@ impl Definitions {
     /// All definitions, a function once for each keyword that it has.
     #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = &Definition> {
-        [&self.given, &self.when, &self.then].into_iter().flat_map(|keyword| &keyword.definitions)
+        [&self.given, &self.when, &self.then]
+            .into_iter()
+            .flat_map(|keyword| &keyword.definitions)
     }
 }
 
-fn keyword<T: inventory::Collect + StepConstructor<TrellisWorld>>(humanizer: &Humanizer) -> Keyword {
+fn keyword<T: inventory::Collect + StepConstructor<TrellisWorld>>(
+    humanizer: &Humanizer,
+) -> Keyword {
     let effects: HashMap<String, &'static StepEffects> = all_effects()
         .filter_map(|effects| Some((compile(effects.expression)?.as_str().to_owned(), effects)))
         .collect();
@@ -124,28 +132,46 @@ fn keyword<T: inventory::Collect + StepConstructor<TrellisWorld>>(humanizer: &Hu
             let (location, regex, _) = step.inner();
             let regex = regex();
             let effects = effects.get(regex.as_str()).copied();
-            let expression = effects
-                .map_or_else(|| humanizer.expression(regex.as_str()), |e| e.expression.to_owned());
-            Definition { location, regex, expression, effects }
+            let expression = effects.map_or_else(
+                || humanizer.expression(regex.as_str()),
+                |e| e.expression.to_owned(),
+            );
+            Definition {
+                location,
+                regex,
+                expression,
+                effects,
+            }
         })
         .collect();
-    let set = RegexSet::new(definitions.iter().map(|definition| definition.regex.as_str()))
-        .expect("each of the expressions was compiled before");
+    let set = RegexSet::new(
+        definitions
+            .iter()
+            .map(|definition| definition.regex.as_str()),
+    )
+    .expect("each of the expressions was compiled before");
     Keyword { set, definitions }
 }
 
 impl Keyword {
     /// Known phrases that are like `text`, the most alike first.
     fn nearest(&self, text: &str) -> Vec<String> {
-        let known: BTreeSet<&str> =
-            self.definitions.iter().map(|definition| definition.expression.as_str()).collect();
+        let known: BTreeSet<&str> = self
+            .definitions
+            .iter()
+            .map(|definition| definition.expression.as_str())
+            .collect();
         let mut rated: Vec<(f64, &str)> = known
             .into_iter()
             .map(|phrase| (similarity(text, phrase), phrase))
             .filter(|(rating, _)| *rating >= SIMILARITY_MIN)
             .collect();
         rated.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        rated.into_iter().take(SUGGESTIONS_MAX).map(|(_, phrase)| phrase.to_owned()).collect()
+        rated
+            .into_iter()
+            .take(SUGGESTIONS_MAX)
+            .map(|(_, phrase)| phrase.to_owned())
+            .collect()
     }
 }
 
@@ -162,13 +188,17 @@ fn similarity(text: &str, expression: &str) -> f64 {
 impl Definition {
     /// The texts of the parameters of `text`, which must match.
     fn arguments(&self, text: &str) -> Vec<String> {
-        let Some(captures) = self.regex.captures(text) else { return Vec::new() };
+        let Some(captures) = self.regex.captures(text) else {
+            return Vec::new();
+        };
         let mut arguments: Vec<String> = Vec::new();
         let mut parameter = None;
         for (name, capture) in self.regex.capture_names().zip(captures.iter()).skip(1) {
             let value = capture.map_or("", |capture| capture.as_str());
             // A parameter of several groups, such as {string}, names them `__<parameter>_<group>`.
-            let of = name.and_then(|name| name.strip_prefix("__")?.split_once('_')).map(|(id, _)| id);
+            let of = name
+                .and_then(|name| name.strip_prefix("__")?.split_once('_'))
+                .map(|(id, _)| id);
             match arguments.last_mut() {
                 Some(last) if of.is_some() && of == parameter => {
                     if last.is_empty() {
@@ -212,11 +242,20 @@ struct Humanizer(Vec<(String, String)>);
 impl Humanizer {
     fn new() -> Self {
         let ours = parameters();
-        let names = ours.keys().copied().chain(["string", "int", "float", "word"]);
+        let names = ours
+            .keys()
+            .copied()
+            .chain(["string", "int", "float", "word"]);
         let parts = names.filter_map(|name| {
             let expression = format!("{{{name}}}");
             let regex = numberless(compile(&expression)?.as_str());
-            Some((regex.trim_start_matches('^').trim_end_matches('$').to_owned(), expression))
+            Some((
+                regex
+                    .trim_start_matches('^')
+                    .trim_end_matches('$')
+                    .to_owned(),
+                expression,
+            ))
         });
         let mut parts: Vec<_> = parts.collect();
         // A longer one may hold a shorter one.
@@ -234,8 +273,12 @@ impl Humanizer {
             text = text.replace(part, expression);
         }
         let text = OPTIONAL.replace_all(&text, "($1)");
-        let text = CHOICE.replace_all(&text, |choice: &regex::Captures<'_>| choice[1].replace('|', "/"));
-        text.trim_start_matches('^').trim_end_matches('$').replace('\\', "")
+        let text = CHOICE.replace_all(&text, |choice: &regex::Captures<'_>| {
+            choice[1].replace('|', "/")
+        });
+        text.trim_start_matches('^')
+            .trim_end_matches('$')
+            .replace('\\', "")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, fs, path::PathBuf};
 
 use cucumber::feature::Ext as _;
-use gherkin::{Feature, GherkinEnv, ParseFileError, Scenario};
+use gherkin::{EnvError, Feature, GherkinEnv, ParseFileError, Scenario};
 
 use super::{
     Selection,
@@ -23,15 +23,26 @@ impl LoadedFeature {
     /// The text, which is read again only when something is wrong.
     pub(crate) fn text(&self) -> &FeatureText {
         self.text.get_or_init(|| {
-            FeatureText::new(&self.name, fs::read_to_string(&self.file).unwrap_or_default())
+            FeatureText::new(
+                &self.name,
+                fs::read_to_string(&self.file).unwrap_or_default(),
+            )
         })
     }
 }
 
 /// What a scenario is called in lists, filters and reports: unlike any other of the suite.
 pub(crate) fn full_name(feature: &Feature, scenario: &Scenario) -> String {
-    let path = feature.path.as_deref().unwrap_or_else(|| feature.name.as_ref());
-    format!("{}:{}: {}", path.display(), scenario.position.line, scenario.name)
+    let path = feature
+        .path
+        .as_deref()
+        .unwrap_or_else(|| feature.name.as_ref());
+    format!(
+        "{}:{}: {}",
+        path.display(),
+        scenario.position.line,
+        scenario.name
+    )
 }
 
 /// Reads a feature and keeps the scenarios that are meant; `None` where it cannot be read or none is.
@@ -40,7 +51,12 @@ pub(crate) fn load(
     selection: &Selection,
     problems: &mut Problems,
 ) -> Option<LoadedFeature> {
-    let text = || FeatureText::new(&file.name, fs::read_to_string(&file.file).unwrap_or_default());
+    let text = || {
+        FeatureText::new(
+            &file.name,
+            fs::read_to_string(&file.file).unwrap_or_default(),
+        )
+    };
     let mut feature = match Feature::parse_path(&file.file, GherkinEnv::default()) {
         Ok(feature) => feature,
         Err(error) => {
@@ -63,9 +79,13 @@ pub(crate) fn load(
         }
     };
     if !file.lines.is_empty() {
-        let rows: Vec<usize> = all_scenarios(&feature).map(|scenario| scenario.position.line).collect();
+        let rows: Vec<usize> = all_scenarios(&feature)
+            .map(|scenario| scenario.position.line)
+            .collect();
         retain(&mut feature, |_, _, scenario| {
-            file.lines.iter().any(|line| stands_at(scenario, *line, &starts, &rows))
+            file.lines
+                .iter()
+                .any(|line| stands_at(scenario, *line, &starts, &rows))
         });
     }
     retain(&mut feature, |feature, rule, scenario| {
@@ -73,7 +93,12 @@ pub(crate) fn load(
     });
     let is_empty = all_scenarios(&feature).next().is_none();
     let (file, name) = (file.file.clone(), file.name.clone());
-    (!is_empty).then(|| LoadedFeature { feature, file, name, text: OnceCell::new() })
+    (!is_empty).then(|| LoadedFeature {
+        feature,
+        file,
+        name,
+        text: OnceCell::new(),
+    })
 }
 
 pub(crate) fn all_scenarios(feature: &Feature) -> impl Iterator<Item = &Scenario> {
@@ -101,7 +126,10 @@ fn retain(
 
 fn is_rowless(scenario: &Scenario) -> bool {
     let rows = |examples: &gherkin::Examples| {
-        examples.table.as_ref().map_or(0, |table| table.rows.len().saturating_sub(1))
+        examples
+            .table
+            .as_ref()
+            .map_or(0, |table| table.rows.len().saturating_sub(1))
     };
     !scenario.examples.is_empty() && scenario.examples.iter().map(rows).sum::<usize>() == 0
 }
@@ -114,7 +142,14 @@ fn scenario_starts(feature: &Feature, file: &FeatureFile) -> Vec<(usize, usize)>
     // The tags above a scenario belong to it; each is at most a line.
     let start = |scenario: &Scenario| {
         let line = scenario.position.line;
-        (if scenario.tags.is_empty() { line } else { line.saturating_sub(1) }, scenario.span.start)
+        (
+            if scenario.tags.is_empty() {
+                line
+            } else {
+                line.saturating_sub(1)
+            },
+            scenario.span.start,
+        )
     };
     let mut starts: Vec<_> = all_scenarios(feature).map(start).collect();
     starts.sort_unstable();
@@ -135,21 +170,43 @@ fn unreadable(error: &ParseFileError, text: &FeatureText) -> Problem {
         ParseFileError::Reading { source, .. } => {
             Problem::new(text, 1, format!("the feature cannot be read: {source}"))
         }
-        ParseFileError::Parsing { error, source, .. } => {
-            let (line, expected) = place_and_expectation(&source.to_string());
-            let message = match error {
-                Some(error) => format!("the feature is not Gherkin: {error}"),
-                None => "the feature is not Gherkin".to_owned(),
-            };
-            Problem::new(text, line, message).labelled("not understood from here").helped(expected)
+        ParseFileError::Parsing { error: Some(error), source, .. } => {
+            let line = place_of(error, text).unwrap_or_else(|| place_and_expectation(&source.to_string()).0);
+            Problem::new(text, line, format!("the feature is not Gherkin: {error}"))
+                .labelled("not understood")
         }
+        ParseFileError::Parsing { error: None, source, .. } => {
+            let (line, expected) = place_and_expectation(&source.to_string());
+            Problem::new(text, line, "the feature is not Gherkin")
+                .labelled("not understood from here")
+                .helped(expected)
+        }
+    }
+}
+
+/// The line of an error of which the parser says only what it is: it has read on by then.
+fn place_of(error: &EnvError, text: &FeatureText) -> Option<usize> {
+    let line = |is_it: &dyn Fn(&str) -> bool| {
+        text.as_str().lines().position(|line| is_it(line.trim())).map(|index| index + 1)
+    };
+    match error {
+        EnvError::UnknownKeyword(keyword) => line(&|line| line.starts_with(keyword.as_str())),
+        EnvError::InconsistentCellCount(rows) => {
+            let odd = rows.iter().find(|row| row.len() != rows[0].len())?;
+            line(&|line| line.trim_matches('|').split('|').map(str::trim).eq(odd.iter()))
+        }
+        EnvError::UnsupportedLanguage(_) => line(&|line| line.contains("language:")),
     }
 }
 
 /// The parser keeps the place to itself, but prints it: `Error at 3:5: {"Given", ..}`.
 fn place_and_expectation(text: &str) -> (usize, Option<String>) {
     let rest = text.strip_prefix("Error at ").unwrap_or(text);
-    let line = rest.split(':').next().and_then(|line| line.parse().ok()).unwrap_or(1);
+    let line = rest
+        .split(':')
+        .next()
+        .and_then(|line| line.parse().ok())
+        .unwrap_or(1);
     let mut words: Vec<&str> = rest
         .split('"')
         .skip(1)

@@ -48,7 +48,9 @@ impl Place<'_> {
     fn steps(&self) -> impl Iterator<Item = &Step> {
         let rule = self.rule.and_then(|rule| rule.background.as_ref());
         let backgrounds = self.feature().background.iter().chain(rule);
-        backgrounds.flat_map(|background| &background.steps).chain(&self.scenario.steps)
+        backgrounds
+            .flat_map(|background| &background.steps)
+            .chain(&self.scenario.steps)
     }
 }
 
@@ -99,9 +101,13 @@ impl Walk<'_> {
             Found::Undefined(nearest) => return self.undefined(step, &nearest),
             Found::Ambiguous(matching) => return self.ambiguous(step, &matching),
         };
-        let Some(effects) = definition.effects else { return };
+        let Some(effects) = definition.effects else {
+            return;
+        };
         match (effects.of)(&step_arguments(step, &values)) {
-            Ok(effects) => effects.into_iter().for_each(|effect| self.effect(effect, step)),
+            Ok(effects) => effects
+                .into_iter()
+                .for_each(|effect| self.effect(effect, step)),
             Err(message) => {
                 self.uncertain = true;
                 let help = format!("the step is {:?}", effects.expression);
@@ -116,7 +122,11 @@ impl Walk<'_> {
             let lines: Vec<String> = nearest.iter().map(|phrase| format!("  {phrase}")).collect();
             format!("did you mean:\n{}", lines.join("\n"))
         });
-        self.problem(step, format!("undefined step: no step is {:?}", step.value), help);
+        self.problem(
+            step,
+            format!("undefined step: no step is {:?}", step.value),
+            help,
+        );
     }
 
     fn ambiguous(&mut self, step: &Step, matching: &[&Definition]) {
@@ -130,7 +140,11 @@ impl Walk<'_> {
             .collect();
         lines.sort();
         let help = format!("it could be any of:\n{}", lines.join("\n"));
-        let message = format!("ambiguous step: {} steps are {:?}", matching.len(), step.value);
+        let message = format!(
+            "ambiguous step: {} steps are {:?}",
+            matching.len(),
+            step.value
+        );
         self.problem(step, message, Some(help));
     }
 
@@ -138,8 +152,12 @@ impl Walk<'_> {
         match effect {
             Effect::Uses(app) => {
                 if !self.facts.apps.iter().any(|(known, _)| *known == app) {
-                    let known: Vec<&str> =
-                        self.facts.apps.iter().map(|(name, _)| name.as_str()).collect();
+                    let known: Vec<&str> = self
+                        .facts
+                        .apps
+                        .iter()
+                        .map(|(name, _)| name.as_str())
+                        .collect();
                     let message = format!("there is no application {:?}", app.as_str());
                     let help = format!("known applications: {}", known.join(", "));
                     self.problem(step, message, Some(help));
@@ -171,7 +189,9 @@ impl Walk<'_> {
                     self.problem(step, message, None);
                 }
                 let managed: Vec<NodeName> = self.managed.iter().cloned().collect();
-                managed.into_iter().for_each(|node| self.plan_operation(node, operation, step));
+                managed
+                    .into_iter()
+                    .for_each(|node| self.plan_operation(node, operation, step));
             }
         }
     }
@@ -196,8 +216,16 @@ impl Walk<'_> {
         if self.uncertain || self.knows(name) {
             return;
         }
-        let known = self.managed.iter().chain(self.borrowed.keys()).cloned().collect();
-        let unknown = UnknownNode { name: name.as_str().to_owned(), known };
+        let known = self
+            .managed
+            .iter()
+            .chain(self.borrowed.keys())
+            .cloned()
+            .collect();
+        let unknown = UnknownNode {
+            name: name.as_str().to_owned(),
+            known,
+        };
         self.problem(step, unknown.to_string(), None);
     }
 
@@ -219,12 +247,25 @@ impl Walk<'_> {
     fn refusal(&self, operation: Operation, name: &NodeName) -> Option<Refusal> {
         let (node, needs) = (name.clone(), operation.capability());
         if let Some(listed_in) = self.borrowed.get(name) {
-            let origins = Origin::External { listed_in: listed_in.clone() }.to_string();
+            let origins = Origin::External {
+                listed_in: listed_in.clone(),
+            }
+            .to_string();
             let free = CapabilitySet::BORROWED.contains(needs);
-            return (!free).then_some(Refusal::Borrowed { node, operation, origins, needs });
+            return (!free).then_some(Refusal::Borrowed {
+                node,
+                operation,
+                origins,
+                needs,
+            });
         }
         let has = self.capabilities()?;
-        (!has.contains(needs)).then_some(Refusal::Incapable { node, operation, needs, has })
+        (!has.contains(needs)).then_some(Refusal::Incapable {
+            node,
+            operation,
+            needs,
+            has,
+        })
     }
 
     /// Why `operation` cannot be done to managed nodes that the step calls `whom`.
@@ -250,14 +291,24 @@ impl Walk<'_> {
     }
 
     fn plan_operation(&mut self, node: NodeName, operation: Operation, step: &Step) {
-        let path = self.place.feature().path.as_deref().unwrap_or_else(|| "feature".as_ref());
+        let path = self
+            .place
+            .feature()
+            .path
+            .as_deref()
+            .unwrap_or_else(|| "feature".as_ref());
         let step = format!("{}:{}: {}", path.display(), step.position.line, step.value);
-        self.plan.operations.push(PlannedOperation { node, operation, step });
+        self.plan.operations.push(PlannedOperation {
+            node,
+            operation,
+            step,
+        });
     }
 
     fn problem(&mut self, step: &Step, message: String, help: Option<String>) {
         let problem = Problem::new(self.place.loaded.text(), step.position.line, message);
-        self.problems.add(problem.labelled("in this step").helped(help));
+        self.problems
+            .add(problem.labelled("in this step").helped(help));
     }
 
     /// The plan, after the steps.

@@ -8,9 +8,6 @@ use miette::{
 };
 use thiserror::Error;
 
-/// How wide a problem is drawn.
-const WIDTH: usize = 110;
-
 /// Something in a feature that keeps it from being run.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]
@@ -30,12 +27,19 @@ pub(crate) struct FeatureText(Arc<NamedSource<Arc<str>>>);
 impl FeatureText {
     /// Takes the text of the feature that is shown as `name`.
     pub(crate) fn new(name: &Path, text: impl Into<Arc<str>>) -> Self {
-        Self(Arc::new(NamedSource::new(name.to_string_lossy(), text.into())))
+        Self(Arc::new(NamedSource::new(
+            name.to_string_lossy(),
+            text.into(),
+        )))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.inner()
     }
 
     /// Where line number `line` begins and how long it is, without the blanks around it.
     fn span_of(&self, line: usize) -> SourceSpan {
-        let text: &str = self.0.inner();
+        let text = self.as_str();
         let mut begin = 0;
         for (number, raw) in text.split_inclusive('\n').enumerate() {
             if number + 1 == line {
@@ -53,7 +57,14 @@ impl Problem {
     pub(crate) fn new(text: &FeatureText, line: usize, message: impl Into<String>) -> Self {
         let span = text.span_of(line);
         let text = text.clone();
-        Self { message: message.into(), label: "here".into(), help: None, line, span, text }
+        Self {
+            message: message.into(),
+            label: "here".into(),
+            help: None,
+            line,
+            span,
+            text,
+        }
     }
 
     /// This problem with `label` below the marked words.
@@ -82,10 +93,15 @@ impl Problem {
 
     /// Draws it for a terminal, or in plain characters.
     pub fn render(&self, colored: bool) -> String {
-        let theme = if colored { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let theme = if colored {
+            GraphicalTheme::unicode()
+        } else {
+            GraphicalTheme::unicode_nocolor()
+        };
         let handler = GraphicalReportHandler::new_themed(theme)
             .with_links(false)
-            .with_width(WIDTH)
+            // Terminals wrap by themselves, and programs look for whole sentences.
+            .with_wrap_lines(false)
             .with_context_lines(1);
         let mut text = String::new();
         match handler.render_report(&mut text, self) {
@@ -98,7 +114,9 @@ impl Problem {
 
 impl Diagnostic for Problem {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -120,7 +138,11 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn add(&mut self, problem: Problem) {
-        let key = (problem.file().to_owned(), problem.line, problem.message.clone());
+        let key = (
+            problem.file().to_owned(),
+            problem.line,
+            problem.message.clone(),
+        );
         if self.seen.insert(key) {
             self.list.push(problem);
         }
@@ -128,7 +150,8 @@ impl Problems {
 
     /// All of them, by file and line.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
-        self.list.sort_by(|a, b| (a.file(), a.line).cmp(&(b.file(), b.line)));
+        self.list
+            .sort_by(|a, b| (a.file(), a.line).cmp(&(b.file(), b.line)));
         self.list
     }
 }

@@ -16,7 +16,10 @@ const ENDING: &str = ".feature";
 #[non_exhaustive]
 pub enum SelectionError {
     /// A path that leads nowhere.
-    #[error("there is no feature file or folder {input}; looked in {}", list(looked_in))]
+    #[error(
+        "there is no feature file or folder {input}; looked in {}",
+        list(looked_in)
+    )]
     Missing {
         /// The path as it was given.
         input: String,
@@ -35,7 +38,10 @@ pub enum SelectionError {
 }
 
 fn list(folders: &[PathBuf]) -> String {
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let folders: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
     folders.join(", ")
 }
 
@@ -87,7 +93,11 @@ impl Selection {
     pub(crate) fn files(&self, root: &Path) -> Result<Vec<FeatureFile>, SelectionError> {
         let mut files: Vec<FeatureFile> = Vec::new();
         let everything = [root.to_string_lossy().into_owned()];
-        let inputs = if self.inputs.is_empty() { &everything[..] } else { &self.inputs[..] };
+        let inputs = if self.inputs.is_empty() {
+            &everything[..]
+        } else {
+            &self.inputs[..]
+        };
         for input in inputs {
             let (path, line) = split_line(input);
             for file in find(path, root)? {
@@ -97,7 +107,11 @@ impl Selection {
                     Some(known) => known.lines.extend(line),
                     None => {
                         let name = shown(&file, root);
-                        files.push(FeatureFile { file, name, lines: line.into_iter().collect() });
+                        files.push(FeatureFile {
+                            file,
+                            name,
+                            lines: line.into_iter().collect(),
+                        });
                     }
                 }
             }
@@ -115,7 +129,11 @@ impl Selection {
         full_name: &str,
     ) -> bool {
         let named = |part: &String| {
-            if self.exact { full_name == part } else { full_name.contains(part.as_str()) }
+            if self.exact {
+                full_name == part
+            } else {
+                full_name.contains(part.as_str())
+            }
         };
         let tags = || {
             let rule = rule.into_iter().flat_map(|rule| &rule.tags);
@@ -123,8 +141,14 @@ impl Selection {
         };
         (self.filters.is_empty() || self.filters.iter().any(named))
             && !self.skips.iter().any(named)
-            && self.name.as_ref().is_none_or(|name| name.is_match(&scenario.name))
-            && self.tags.as_ref().is_none_or(|expression| expression.eval(tags()))
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| name.is_match(&scenario.name))
+            && self
+                .tags
+                .as_ref()
+                .is_none_or(|expression| expression.eval(tags()))
     }
 }
 
@@ -143,11 +167,16 @@ fn split_line(input: &str) -> (&str, Option<usize>) {
 fn bases(root: &Path) -> Vec<PathBuf> {
     let here = std::env::current_dir().ok();
     let above = root.parent().map(Path::to_owned);
-    here.into_iter().chain(above).chain([root.to_owned()]).collect()
+    here.into_iter()
+        .chain(above)
+        .chain([root.to_owned()])
+        .collect()
 }
 
 fn resolve(path: &str, root: &Path) -> Option<PathBuf> {
-    bases(root).into_iter().find_map(|base| base.join(path).canonicalize().ok())
+    bases(root)
+        .into_iter()
+        .find_map(|base| base.join(path).canonicalize().ok())
 }
 
 fn find(path: &str, root: &Path) -> Result<Vec<PathBuf>, SelectionError> {
@@ -162,7 +191,10 @@ fn find(path: &str, root: &Path) -> Result<Vec<PathBuf>, SelectionError> {
     match resolve(path, root) {
         Some(found) if found.is_dir() => walk(&found, "*.feature"),
         Some(found) => Ok(vec![found]),
-        None => Err(SelectionError::Missing { input: path.to_owned(), looked_in: bases(root) }),
+        None => Err(SelectionError::Missing {
+            input: path.to_owned(),
+            looked_in: bases(root),
+        }),
     }
 }
 
@@ -173,15 +205,24 @@ fn walk(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, SelectionError> {
         None => (base, pattern),
     };
     let walker = GlobWalkerBuilder::new(base, pattern).build();
-    let walker =
-        walker.map_err(|source| SelectionError::Glob { pattern: pattern.to_owned(), source })?;
-    let files = walker.filter_map(Result::ok).map(globwalk::DirEntry::into_path);
-    Ok(files.filter(|path| path.to_string_lossy().ends_with(ENDING)).collect())
+    let walker = walker.map_err(|source| SelectionError::Glob {
+        pattern: pattern.to_owned(),
+        source,
+    })?;
+    let files = walker
+        .filter_map(Result::ok)
+        .map(globwalk::DirEntry::into_path);
+    Ok(files
+        .filter(|path| path.to_string_lossy().ends_with(ENDING))
+        .collect())
 }
 
 /// How a feature file is called: relative to the folder above the features where it is below that.
 fn shown(file: &Path, root: &Path) -> PathBuf {
-    let above = root.canonicalize().ok().and_then(|root| root.parent().map(Path::to_owned));
+    let above = root
+        .canonicalize()
+        .ok()
+        .and_then(|root| root.parent().map(Path::to_owned));
     let relative = above.and_then(|above| file.strip_prefix(above).map(Path::to_owned).ok());
     relative.unwrap_or_else(|| file.to_owned())
 }

@@ -39,13 +39,30 @@ pub struct HarnessOptions {
     #[arg(value_name = "FEATURES|FILTER")]
     positional: Vec<String>,
     /// Features to run; may be given several times.
-    #[arg(short, long = "input", value_name = "FILE|FOLDER|GLOB[:LINE]", help_heading = "Which scenarios")]
+    #[arg(
+        short,
+        long = "input",
+        value_name = "FILE|FOLDER|GLOB[:LINE]",
+        help_heading = "Which scenarios"
+    )]
     inputs: Vec<String>,
     /// Only scenarios whose tags fit, such as '@smoke and not @slow'.
-    #[arg(short, long, value_name = "EXPRESSION", env = "CUCUMBER_FILTER_TAGS", help_heading = "Which scenarios")]
+    #[arg(
+        short,
+        long,
+        value_name = "EXPRESSION",
+        env = "CUCUMBER_FILTER_TAGS",
+        help_heading = "Which scenarios"
+    )]
     tags: Option<TagOperation>,
     /// Only scenarios whose name matches.
-    #[arg(short, long, value_name = "REGEX", visible_alias = "scenario-name", help_heading = "Which scenarios")]
+    #[arg(
+        short,
+        long,
+        value_name = "REGEX",
+        visible_alias = "scenario-name",
+        help_heading = "Which scenarios"
+    )]
     name: Option<Regex>,
     /// Leaves out scenarios with this in their full name.
     #[arg(long, value_name = "FILTER", help_heading = "Which scenarios")]
@@ -64,7 +81,12 @@ pub struct HarnessOptions {
     #[arg(short, long, value_name = "N", help_heading = "How to run them")]
     concurrency: Option<NonZeroUsize>,
     /// How many nodes may run at one time [default: by cores and memory]
-    #[arg(long, value_name = "N", env = "TRELLIS_NODES", help_heading = "How to run them")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TRELLIS_NODES",
+        help_heading = "How to run them"
+    )]
     nodes: Option<NonZeroUsize>,
     /// Stops at the first failure; what runs then is finished.
     #[arg(long, visible_alias = "ff", help_heading = "How to run them")]
@@ -80,17 +102,32 @@ pub struct HarnessOptions {
     pub(crate) retry_tag_filter: Option<TagOperation>,
 
     /// The backend that nodes run on [default: the first that is known, mostly local]
-    #[arg(long, value_name = "NAME", env = "TRELLIS_DEPLOYER", help_heading = "On what")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TRELLIS_DEPLOYER",
+        help_heading = "On what"
+    )]
     pub(crate) deployer: Option<String>,
     /// The ports that local nodes may have, such as 20000-20999 [default: any free one]
     #[arg(long, value_name = "FIRST-LAST", value_parser = port_range, help_heading = "On what")]
     pub ports: Option<RangeInclusive<u16>>,
 
     /// The folder that runs leave their folders in.
-    #[arg(long, value_name = "DIR", env = "TRELLIS_OUT", help_heading = "What is left")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TRELLIS_OUT",
+        help_heading = "What is left"
+    )]
     pub(crate) out: Option<PathBuf>,
     /// The folder in which runs write down what they own, for `trellis clean`.
-    #[arg(long, value_name = "DIR", env = "TRELLIS_STATE", help_heading = "What is left")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TRELLIS_STATE",
+        help_heading = "What is left"
+    )]
     state: Option<PathBuf>,
     /// Keeps the logs and configurations of scenarios that passed, too.
     #[arg(long, help_heading = "What is left")]
@@ -156,8 +193,11 @@ impl HarnessOptions {
 
     /// Which scenarios are meant, if the features are below `root`.
     pub(crate) fn selection(&self, root: &Path) -> Selection {
-        let (more, filters): (Vec<String>, Vec<String>) =
-            self.positional.iter().cloned().partition(|text| Selection::is_input(text, root));
+        let (more, filters): (Vec<String>, Vec<String>) = self
+            .positional
+            .iter()
+            .cloned()
+            .partition(|text| Selection::is_input(text, root));
         Selection {
             inputs: self.inputs.iter().cloned().chain(more).collect(),
             filters,
@@ -181,14 +221,20 @@ impl HarnessOptions {
     /// How many scenarios may run at one time.
     pub(crate) fn concurrency(&self) -> usize {
         let said = self.concurrency.or(self.libtest.test_threads);
-        said.map_or_else(|| (cores() * SCENARIOS_PER_CORE).min(SCENARIOS_MAX), NonZeroUsize::get)
+        said.map_or_else(
+            || (cores() * SCENARIOS_PER_CORE).min(SCENARIOS_MAX),
+            NonZeroUsize::get,
+        )
     }
 
     /// How many nodes may run at one time.
     pub(crate) fn budget(&self) -> usize {
         let by_itself = || {
             let by_memory = free_memory_mib().map(|free| free / MEMORY_PER_NODE_MIB);
-            by_memory.unwrap_or(usize::MAX).min(cores() * NODES_PER_CORE).max(NODES_MIN)
+            by_memory
+                .unwrap_or(usize::MAX)
+                .min(cores() * NODES_PER_CORE)
+                .max(NODES_MIN)
         };
         self.nodes.map_or_else(by_itself, NonZeroUsize::get)
     }
@@ -201,7 +247,11 @@ impl HarnessOptions {
 
 /// Where runs write down what they own, unless it is said: `trellis` in the user's state folder, or in the temporary folder where there is none.
 pub fn default_state_folder() -> PathBuf {
-    let named = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let folder = named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(".local/state")));
     folder.unwrap_or_else(std::env::temp_dir).join("trellis")
 }
@@ -223,13 +273,17 @@ fn cores() -> usize {
 /// The memory that new processes could have, where the kernel says it.
 fn free_memory_mib() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: usize = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib / 1024)
 }
 
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    let ends = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     match ends {
         Some((first, last)) if first > 0 && first <= last => Ok(first..=last),
         _ => Err("give the first and the last port, such as 20000-20999".to_owned()),
@@ -252,13 +306,26 @@ mod tests {
     #[test]
     fn what_cargo_test_says_is_understood() {
         let options = parse(&[
-            "leader", "--nocapture", "--show-output", "--test-threads", "3", "--exact", "-q",
-            "--include-ignored", "--format", "terse", "--skip", "slow",
+            "leader",
+            "--nocapture",
+            "--show-output",
+            "--test-threads",
+            "3",
+            "--exact",
+            "-q",
+            "--include-ignored",
+            "--format",
+            "terse",
+            "--skip",
+            "slow",
         ])
         .unwrap();
         assert_eq!(options.concurrency(), 3);
         let selection = options.selection(Path::new("/nonexistent/features"));
-        assert_eq!((selection.filters, selection.skips), (vec!["leader".into()], vec!["slow".into()]));
+        assert_eq!(
+            (selection.filters, selection.skips),
+            (vec!["leader".into()], vec!["slow".into()])
+        );
         assert!(options.is_terse() && selection.exact && !options.wants_nothing());
         assert!(parse(&["--ignored"]).unwrap().wants_nothing());
     }
@@ -266,8 +333,24 @@ mod tests {
     #[test]
     fn what_cucumber_users_say_is_understood() {
         let options = parse(&[
-            "-t", "@smoke and not @slow", "-n", "^A", "-i", "x.feature", "-c", "2", "--retry", "1",
-            "--retry-after", "3s", "--retry-tag-filter", "@flaky", "--fail-fast", "-vv", "--color", "never",
+            "-t",
+            "@smoke and not @slow",
+            "-n",
+            "^A",
+            "-i",
+            "x.feature",
+            "-c",
+            "2",
+            "--retry",
+            "1",
+            "--retry-after",
+            "3s",
+            "--retry-tag-filter",
+            "@flaky",
+            "--fail-fast",
+            "-vv",
+            "--color",
+            "never",
         ])
         .unwrap();
         assert_eq!(options.retry_after, Some(Duration::from_secs(3)));

@@ -72,7 +72,9 @@ impl Record {
 
     /// Takes note of an event, and says whether it is to be shown.
     pub(crate) fn takes(&mut self, event: &Cucumber<TrellisWorld>) -> bool {
-        let Cucumber::Feature(feature, event) = event else { return true };
+        let Cucumber::Feature(feature, event) = event else {
+            return true;
+        };
         match event {
             event::Feature::Started => self.begins(Late::Feature(feature.clone())),
             event::Feature::Finished => self.ends(&Late::Feature(feature.clone())),
@@ -90,7 +92,9 @@ impl Record {
         // To be tried again, but the run ended before that.
         for mut reports in self.tried.into_values() {
             match reports.pop() {
-                Some(_) if self.context.suite.cancel.is_cancelled() => self.outcome.interrupted += 1,
+                Some(_) if self.context.suite.cancel.is_cancelled() => {
+                    self.outcome.interrupted += 1
+                }
                 Some(last) => self.outcome.failed.push(last),
                 None => {}
             }
@@ -120,7 +124,10 @@ impl Record {
         event: &RetryableScenario<TrellisWorld>,
     ) -> bool {
         let attempt = event.retries.map_or(1, |retries| retries.current + 1);
-        let key = AttemptKey { scenario: scenario_key(feature, scenario), attempt };
+        let key = AttemptKey {
+            scenario: scenario_key(feature, scenario),
+            attempt,
+        };
         match &event.event {
             ScenarioEvent::Started => return self.begins(Late::Attempt(key)),
             ScenarioEvent::Finished if self.late.contains(&Late::Attempt(key.clone())) => {
@@ -141,7 +148,11 @@ impl Record {
                     HookType::After => "while it was cleaned up",
                 };
                 let error = format!("{when}: {}", panic_text(info));
-                self.complaints.entry(key.clone()).or_default().errors.push(error);
+                self.complaints
+                    .entry(key.clone())
+                    .or_default()
+                    .errors
+                    .push(error);
             }
             ScenarioEvent::Hook(..) | ScenarioEvent::Log(_) => {}
         }
@@ -178,7 +189,9 @@ impl Record {
             }
             return;
         }
-        let report = self.context.report(&key, title, complaint.step, complaint.errors.join("\n"));
+        let report = self
+            .context
+            .report(&key, title, complaint.step, complaint.errors.join("\n"));
         if let Err(error) = report.write() {
             tracing::warn!(%error, folder = %report.bundle.display(), "the failure report was not kept");
         }

@@ -13,7 +13,9 @@ use cucumber::{
 };
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use gherkin::{Feature, Rule, Scenario};
-use trellis_report::{FailedStep, FailureReport, LogLine, RunFolder, first_errors, inventory_table};
+use trellis_report::{
+    FailedStep, FailureReport, LogLine, RunFolder, first_errors, inventory_table,
+};
 
 use super::{
     options::HarnessOptions,
@@ -54,7 +56,14 @@ struct Evidence {
 
 impl Context {
     pub(crate) fn new(suite: Arc<Suite>, folder: RunFolder, keep: bool, command: String) -> Self {
-        Self { suite, folder, keep, command, begun: Mutex::default(), evidence: Mutex::default() }
+        Self {
+            suite,
+            folder,
+            keep,
+            command,
+            begun: Mutex::default(),
+            evidence: Mutex::default(),
+        }
     }
 
     /// The report of a failed attempt, made of what its events said and what was kept of its cluster.
@@ -109,7 +118,9 @@ impl Context {
     async fn begin(&self, feature: &Feature, scenario: &Scenario, world: &mut TrellisWorld) {
         let key = scenario_key(feature, scenario);
         let attempt = self.next_attempt(&key);
-        let folder = self.folder.attempt(&key.feature, key.line, &scenario.name, attempt);
+        let folder = self
+            .folder
+            .attempt(&key.feature, key.line, &scenario.name, attempt);
         let plan = self.suite.plans.get(&key).cloned().unwrap_or_default();
         world.begin(full_name(feature, scenario), folder.clone(), plan);
         if let Err(error) = tokio::fs::create_dir_all(&folder).await {
@@ -143,7 +154,10 @@ impl Context {
         let read = tokio::task::spawn_blocking(move || first_errors(&nodes));
         evidence.log_lines = read.await.unwrap_or_default();
         let key = AttemptKey { scenario, attempt };
-        self.evidence.lock().unwrap_or_else(PoisonError::into_inner).insert(key, evidence);
+        self.evidence
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, evidence);
         if let Err(error) = released {
             panic!("not everything could be released: {error}");
         }
@@ -152,7 +166,9 @@ impl Context {
 
 /// Copies the logs and configurations of the nodes below the scenario's folder.
 async fn collect(world: &TrellisWorld) {
-    let Some(cluster) = world.cluster.clone() else { return };
+    let Some(cluster) = world.cluster.clone() else {
+        return;
+    };
     let target = world.folder.join("nodes");
     let copy = tokio::spawn(async move { cluster.collect(&target).await });
     if let Err(error) = copy.await {
@@ -161,9 +177,22 @@ async fn collect(world: &TrellisWorld) {
 }
 
 fn gather(world: &TrellisWorld) -> Evidence {
-    let nodes = world.cluster.as_ref().map(|cluster| inventory_table(&cluster.inventory().snapshot()));
-    let journal = world.journal.entries().iter().map(ToString::to_string).collect();
-    Evidence { nodes, journal, log_lines: Vec::new(), bundle: world.folder.clone() }
+    let nodes = world
+        .cluster
+        .as_ref()
+        .map(|cluster| inventory_table(&cluster.inventory().snapshot()));
+    let journal = world
+        .journal
+        .entries()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    Evidence {
+        nodes,
+        journal,
+        log_lines: Vec::new(),
+        bundle: world.folder.clone(),
+    }
 }
 
 /// Removes the folder of a scenario that passed, and those above it that are empty then.
@@ -172,7 +201,10 @@ async fn remove(folder: PathBuf, root: PathBuf) {
         if let Err(error) = std::fs::remove_dir_all(&folder) {
             tracing::warn!(%error, folder = %folder.display(), "a folder was not removed");
         }
-        let above = folder.ancestors().skip(1).take_while(|above| *above != root);
+        let above = folder
+            .ancestors()
+            .skip(1)
+            .take_while(|above| *above != root);
         // The first one that is not empty ends it.
         above.map(std::fs::remove_dir).find(Result::is_err);
     });

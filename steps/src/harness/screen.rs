@@ -46,7 +46,13 @@ impl Screen {
     }
 
     fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, terminal: bool) -> Self {
-        Self(Arc::new(Mutex::new(State { out, err, terminal, status: false, interleaved: false })))
+        Self(Arc::new(Mutex::new(State {
+            out,
+            err,
+            terminal,
+            status: false,
+            interleaved: false,
+        })))
     }
 
     /// Prints lines among the results.
@@ -73,7 +79,10 @@ impl Screen {
             return;
         }
         state.erase_status();
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         let line: String = line.chars().take(STATUS_CHARS_MAX).collect();
         let _ = write!(state.err, "{line}");
         let _ = state.err.flush();
@@ -122,7 +131,9 @@ impl Write for Screen {
 
 /// Whether these are the sequences with which cucumber moves up and erases.
 fn erases(bytes: &[u8]) -> bool {
-    let up = bytes.strip_prefix(b"\x1b[").and_then(|rest| rest.strip_suffix(b"A"));
+    let up = bytes
+        .strip_prefix(b"\x1b[")
+        .and_then(|rest| rest.strip_suffix(b"A"));
     bytes == ERASE_LINE || up.is_some_and(|count| count.iter().all(u8::is_ascii_digit))
 }
 
@@ -140,14 +151,20 @@ struct Awaited {
 
 impl Console {
     pub(crate) fn new(screen: Screen) -> Self {
-        Self { screen, awaited: Mutex::default() }
+        Self {
+            screen,
+            awaited: Mutex::default(),
+        }
     }
 
     /// Whether it is time for a plain line about `goal`.
     fn is_due(&self, goal: &str, now: Instant) -> bool {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         awaited.retain(|_, awaited| now.duration_since(awaited.last_told) < FORGOTTEN_AFTER);
-        let fresh = Awaited { next_line_at: now + FIRST_LINE_AFTER, last_told: now };
+        let fresh = Awaited {
+            next_line_at: now + FIRST_LINE_AFTER,
+            last_told: now,
+        };
         let awaited = awaited.entry(goal.to_owned()).or_insert(fresh);
         awaited.last_told = now;
         let due = now >= awaited.next_line_at;
@@ -164,10 +181,13 @@ impl Progress for Console {
         if self.screen.is_terminal() {
             let seen = seen.to_string();
             let seen = seen.lines().next().unwrap_or_default();
-            self.screen.status(&format!("{seconds:>3}s left for {goal}; last seen: {seen}"));
+            self.screen
+                .status(&format!("{seconds:>3}s left for {goal}; last seen: {seen}"));
         } else if self.is_due(goal, Instant::now()) {
             let seen = seen.to_string().replace('\n', "\n    ");
-            self.screen.aside(format_args!("  waiting for {goal}, {seconds}s left; last seen: {seen}"));
+            self.screen.aside(format_args!(
+                "  waiting for {goal}, {seconds}s left; last seen: {seen}"
+            ));
         }
     }
 
@@ -198,7 +218,9 @@ mod tests {
     fn screen(terminal: bool) -> (Screen, impl Fn() -> String) {
         let paper = Paper::default();
         let screen = Screen::new(Box::new(paper.clone()), Box::new(paper.clone()), terminal);
-        (screen, move || String::from_utf8(paper.0.lock().unwrap().clone()).unwrap())
+        (screen, move || {
+            String::from_utf8(paper.0.lock().unwrap().clone()).unwrap()
+        })
     }
 
     #[test]
@@ -231,8 +253,16 @@ mod tests {
         console.waiting("a leader", &"nobody", Duration::from_secs(9));
         assert_eq!(text(), "");
         let begun = Instant::now() + Duration::from_secs(60);
-        let due: Vec<bool> = (0..9).map(|s| console.is_due("x", begun + Duration::from_secs(s))).collect();
-        assert_eq!(due, [false, false, true, false, false, false, false, true, false]);
-        assert!(!console.is_due("x", begun + Duration::from_secs(30)), "that is another wait");
+        let due: Vec<bool> = (0..9)
+            .map(|s| console.is_due("x", begun + Duration::from_secs(s)))
+            .collect();
+        assert_eq!(
+            due,
+            [false, false, true, false, false, false, false, true, false]
+        );
+        assert!(
+            !console.is_due("x", begun + Duration::from_secs(30)),
+            "that is another wait"
+        );
     }
 }

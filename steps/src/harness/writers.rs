@@ -8,7 +8,9 @@ use std::{
 
 use cucumber::{
     Event, Writer, WriterExt as _, cli, event, parser,
-    writer::{Basic, Coloring, FailOnSkipped, JUnit, Json, Normalize, Summarize, Verbosity, basic, junit},
+    writer::{
+        Basic, Coloring, FailOnSkipped, JUnit, Json, Normalize, Summarize, Verbosity, basic, junit,
+    },
 };
 
 use super::{
@@ -43,7 +45,10 @@ impl Writers {
         let console = Basic::new::<TrellisWorld>(screen, color, Verbosity::Default);
         Self {
             console: console.summarized().fail_on_skipped(),
-            console_options: basic::Cli { verbose: options.verbose, color },
+            console_options: basic::Cli {
+                verbose: options.verbose,
+                color,
+            },
             junit: JUnit::new(junit_page.clone(), Verbosity::Default).fail_on_skipped(),
             junit_page,
             json: Json::new::<TrellisWorld>(json_page.clone()).fail_on_skipped(),
@@ -53,9 +58,13 @@ impl Writers {
 
     /// Lets all of them know of an event.
     pub(crate) async fn handle(&mut self, event: RunEvent) {
-        self.junit.handle_event(event.clone(), &junit::Cli::default()).await;
+        self.junit
+            .handle_event(event.clone(), &junit::Cli::default())
+            .await;
         self.json.handle_event(event.clone(), &cli::Empty).await;
-        self.console.handle_event(event, &self.console_options).await;
+        self.console
+            .handle_event(event, &self.console_options)
+            .await;
     }
 
     /// Writes `junit.xml` and `cucumber.json` into `folder`, after the last event. They are there whole or not at all.
@@ -63,7 +72,10 @@ impl Writers {
     /// # Errors
     /// A folder that cannot be written.
     pub(crate) fn save(self, folder: &Path) -> io::Result<()> {
-        save(&folder.join("junit.xml"), &printable(self.junit_page.text()))?;
+        save(
+            &folder.join("junit.xml"),
+            &printable(self.junit_page.text()),
+        )?;
         save(&folder.join("cucumber.json"), &self.json_page.text())
     }
 }
@@ -86,13 +98,19 @@ struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
     fn text(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl io::Write for Page {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
