@@ -15,7 +15,10 @@ fn main() -> ExitCode {
         .app(SuiteApp::new(app.clone()).with_kv(OpenRaftPort::new(app.clone())))
         .app(SuiteApp::new(squatted).with_kv(OpenRaftPort::new(app)))
         .deployer("local", |options| {
-            LocalDeployer::new(LocalConfig { ports: options.ports.clone(), ..LocalConfig::default() })
+            LocalDeployer::new(LocalConfig {
+                ports: options.ports.clone(),
+                ..LocalConfig::default()
+            })
         })
         .trellis_command(env!("CARGO_BIN_EXE_trellis-command"))
         .target_dir(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../trellis"))

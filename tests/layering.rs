@@ -15,7 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("trellis-domain", &[]),
     ("trellis-observation", &[]),
     ("trellis-bootstrap", &["trellis-domain"]),
-    ("trellis-runtime", &["trellis-bootstrap", "trellis-domain", "trellis-observation"]),
+    (
+        "trellis-runtime",
+        &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
+    ),
     ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
     ("trellis-report", &["trellis-domain"]),
     (
@@ -39,7 +42,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-steps",
         ],
     ),
-    ("openraft-kv", &["trellis-bootstrap", "trellis-domain", "trellis-observation"]),
+    (
+        "openraft-kv",
+        &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
+    ),
     (
         "tests",
         &[
@@ -66,11 +72,16 @@ fn every_edge_between_our_crates_is_an_allowed_one() {
         .no_deps()
         .exec()
         .expect("cargo describes the workspace");
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ALLOWED.iter().map(|(name, edges)| (*name, edges.iter().copied().collect())).collect();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ALLOWED
+        .iter()
+        .map(|(name, edges)| (*name, edges.iter().copied().collect()))
+        .collect();
     let ours: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
     let listed: BTreeSet<&str> = allowed.keys().copied().collect();
-    assert_eq!(ours, listed, "the table names every crate of the workspace and no other");
+    assert_eq!(
+        ours, listed,
+        "the table names every crate of the workspace and no other"
+    );
     for package in &metadata.packages {
         let edges = package
             .dependencies
@@ -93,7 +104,11 @@ fn every_file_says_first_what_it_is_for() {
     for file in rust_files() {
         let text = fs::read_to_string(&file).expect("a source file can be read");
         let first = text.lines().next().unwrap_or_default();
-        assert!(first.starts_with("//!"), "{} does not begin with //!", file.display());
+        assert!(
+            first.starts_with("//!"),
+            "{} does not begin with //!",
+            file.display()
+        );
     }
 }
 
@@ -102,7 +117,8 @@ fn steps_neither_sleep_nor_tick_by_themselves() {
     for file in rust_files().filter(|file| file.starts_with(root().join("steps/src"))) {
         let text = fs::read_to_string(&file).expect("a source file can be read");
         // The World tells who watches how a wait goes, and the harness prints it; both need a clock.
-        let has_clock = file.ends_with("world.rs") || file.components().any(|c| c.as_os_str() == "harness");
+        let has_clock =
+            file.ends_with("world.rs") || file.components().any(|c| c.as_os_str() == "harness");
         for word in ["sleep(", "interval("] {
             let found = text.lines().position(|line| line.contains(word));
             assert!(
@@ -117,14 +133,34 @@ fn steps_neither_sleep_nor_tick_by_themselves() {
 
 #[test]
 fn steps_and_core_name_no_provider_and_no_application() {
-    let words = ["openraft", "docker", "kubernetes", "trellis_local", "LocalDeployer"];
-    let rooms = ["steps/src", "src/domain", "src/observation", "src/bootstrap/src", "src/runtime"];
-    for file in rust_files().filter(|file| rooms.iter().any(|room| file.starts_with(root().join(room)))) {
+    let words = [
+        "openraft",
+        "docker",
+        "kubernetes",
+        "trellis_local",
+        "LocalDeployer",
+    ];
+    let rooms = [
+        "steps/src",
+        "src/domain",
+        "src/observation",
+        "src/bootstrap/src",
+        "src/runtime",
+    ];
+    for file in
+        rust_files().filter(|file| rooms.iter().any(|room| file.starts_with(root().join(room))))
+    {
         let text = fs::read_to_string(&file).expect("a source file can be read");
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
             for word in words {
-                assert!(!line.contains(word), "{} names {word}: {line}", file.display());
+                assert!(
+                    !line.contains(word),
+                    "{} names {word}: {line}",
+                    file.display()
+                );
             }
         }
     }

@@ -34,6 +34,6 @@ Feature: A cluster boots
       Given a cluster of 1 node
       And the nodes agree on a leader within 15 seconds
       And I write 5 keys
-      When I restart NODE_1 with user config override "raft.heartbeat_ms" as "100"
+      When I restart NODE_1 with user config override "heartbeat_ms" as "100"
       Then the nodes agree on a leader within 15 seconds
       And no acknowledged write is lost

@@ -29,5 +29,8 @@ Feature: A failure tells what was awaited and what was seen
 
   Scenario: A node that dies in the middle of a scenario is noticed
     Given a cluster of 3 nodes
-    Then the nodes agree on a leader within 15 seconds
-    And 3 nodes are running
+    And the nodes agree on a leader within 15 seconds
+    When somebody else kills NODE_2
+    Then NODE_2 ends by itself within 5 seconds
+    And 2 nodes are running
+    And the nodes agree on a leader within 15 seconds

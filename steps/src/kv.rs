@@ -4,12 +4,12 @@
 
 mod port;
 mod session;
-mod writer;
 mod steps;
+mod writer;
 
 pub use port::{
-    KvRefusal, MemberView, Read, ReplicaObservation, ReplicaView, ReplicaWatch, ReplicatedKv,
-    WaitFailure,
+    KvRefusal, MemberView, Read, ReplicaObservation, ReplicaPredicate, ReplicaView, ReplicaWatch,
+    ReplicatedKv, WaitFailure,
 };
 pub(crate) use session::KvSession;
 pub(crate) use steps::EFFECTS;

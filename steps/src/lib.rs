@@ -3,23 +3,23 @@
 //! Steps name no provider and no application. They ask the [`TrellisWorld`] for a cluster, act on it through `trellis-runtime`, and wait on observations; what they need of an application beyond that is a port in [`kv`].
 //! Composition roots register applications and backends with a [`Harness`] and hand over.
 
-mod error;
-mod parameters;
-mod suite;
-mod draft;
-mod world;
-mod effect;
-pub mod kv;
+pub mod check;
 mod cluster;
+mod draft;
+mod effect;
+mod error;
+mod harness;
+pub mod kv;
 mod lifecycle;
 mod observation;
+mod parameters;
 mod self_test;
-mod check;
-mod harness;
+mod suite;
+mod world;
 
 pub use draft::Draft;
-pub use harness::Harness;
 pub use error::{StepError, StepResult};
+pub use harness::{Harness, HarnessOptions, default_state_folder};
 pub use parameters::{Count, NodeRef, Within};
 pub use suite::{ScenarioKey, ScenarioPlan, Suite, SuiteApp};
-pub use world::TrellisWorld;
+pub use world::{OpenError, TrellisWorld};

@@ -50,20 +50,32 @@ macro_rules! does_to_all {
 }
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
-    StepEffects { expression: "I start {node}", of: starts },
-    StepEffects { expression: "I immediate start {node}", of: starts },
+    StepEffects {
+        expression: "I start {node}",
+        of: starts,
+    },
+    StepEffects {
+        expression: "I immediate start {node}",
+        of: starts,
+    },
     does!("I stop {node}", Stop),
     does!("I kill {node}", Kill),
     does!("I pause {node}", Pause),
     does!("I resume {node}", Resume),
     does!("I restart {node}", Restart),
-    does!("I restart {node} with user config override {string} as {string}", PatchConfig),
-    does!("I create a snapshot {string} of {node}", SaveData),
+    does!(
+        "I restart {node} with user config override {string} as {string}",
+        PatchConfig
+    ),
     does_to_all!("I stop all nodes", Stop),
     does_to_all!("I stop a majority of the nodes", Stop),
     does_to_all!("I start the stopped nodes", Start),
     does_to_all!("I restart all nodes", Restart),
     does_to_all!("I restart all nodes one after the other", Restart),
+    StepEffects {
+        expression: "I create a snapshot {string} of {node}",
+        of: |step| Ok(vec![Effect::Does(Operation::SaveData, step.get(1)?)]),
+    },
     StepEffects {
         expression: "I restore {node} from snapshot {string} of {node}",
         of: |step| {
@@ -109,10 +121,14 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> Step
         world.interruptible(cluster.start(&name)).await??;
         return Ok(());
     }
-    world.draft.check_capacity(cluster.inventory().snapshot().len(), &name)?;
+    world
+        .draft
+        .check_capacity(cluster.inventory().snapshot().len(), &name)?;
     let ready_within = wait.then_some(cluster.spec().ready_within);
     let node = world.draft.node(name);
-    world.interruptible(cluster.join(&node, ready_within)).await??;
+    world
+        .interruptible(cluster.join(&node, ready_within))
+        .await??;
     Ok(())
 }
 
@@ -154,7 +170,9 @@ async fn resume(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[then(expr = "I restart {node}")]
 async fn restart(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     let name = world.resolve(&node)?;
-    world.interruptible(world.cluster()?.restart(&name)).await??;
+    world
+        .interruptible(world.cluster()?.restart(&name))
+        .await??;
     Ok(())
 }
 
@@ -169,7 +187,9 @@ async fn restart_with(
 ) -> StepResult {
     let name = world.resolve(&node)?;
     let overrides = BTreeMap::from([(path, value)]);
-    world.interruptible(world.cluster()?.restart_with(&name, &overrides)).await??;
+    world
+        .interruptible(world.cluster()?.restart_with(&name, &overrides))
+        .await??;
     Ok(())
 }
 
@@ -200,7 +220,9 @@ async fn stop_majority(world: &mut TrellisWorld) -> StepResult {
 async fn start_stopped(world: &mut TrellisWorld) -> StepResult {
     let cluster = world.cluster()?;
     let nodes = ours(cluster, NodeState::is_down);
-    world.interruptible(cluster.on_all(&nodes, start_one)).await??;
+    world
+        .interruptible(cluster.on_all(&nodes, start_one))
+        .await??;
     Ok(())
 }
 
@@ -212,7 +234,9 @@ async fn restart_all(world: &mut TrellisWorld) -> StepResult {
     let nodes = ours(cluster, |_| true);
     let running = ours(cluster, |state| !state.is_down());
     cluster.on_all(&running, stop_one).await?;
-    world.interruptible(cluster.on_all(&nodes, start_one)).await??;
+    world
+        .interruptible(cluster.on_all(&nodes, start_one))
+        .await??;
     Ok(())
 }
 
@@ -256,7 +280,10 @@ async fn restore(
 ) -> StepResult {
     let name = world.resolve(&node)?;
     let source = world.resolve(&source)?;
-    Ok(world.cluster()?.restore_data(&name, &label, &source).await?)
+    Ok(world
+        .cluster()?
+        .restore_data(&name, &label, &source)
+        .await?)
 }
 
 #[given(expr = "{node} is running")]
@@ -288,13 +315,18 @@ async fn ends(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepRe
     let inventory = world.cluster()?.inventory().clone();
     let mut changes = inventory.watch();
     let ended = changes.wait_for(|nodes| {
-        nodes.node(&name).is_ok_and(|node| matches!(node.state, NodeState::Exited(_)))
+        nodes
+            .node(&name)
+            .is_ok_and(|node| matches!(node.state, NodeState::Exited(_)))
     });
     let seen = || trellis_report::inventory_table(&inventory.snapshot());
     let goal = format!("{name} to end by itself");
     let wait = tokio::time::timeout(*within, ended);
     if world.watched(&goal, *within, seen, wait).await?.is_err() {
-        return Err(StepError::new(format!("waited {within} for {goal}; last seen:\n{}", seen())));
+        return Err(StepError::new(format!(
+            "waited {within} for {goal}; last seen:\n{}",
+            seen()
+        )));
     }
     Ok(())
 }
@@ -311,7 +343,9 @@ fn expect_state(world: &TrellisWorld, node: &NodeRef, expected: &NodeState) -> S
 /// The nodes that we started and whose state is as wanted, in order.
 fn ours(cluster: &Cluster, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeName> {
     let inventory = cluster.inventory().snapshot();
-    let ours = inventory.nodes().filter(|node| node.is_managed() && wanted(&node.state));
+    let ours = inventory
+        .nodes()
+        .filter(|node| node.is_managed() && wanted(&node.state));
     ours.map(|node| node.name().clone()).collect()
 }
 

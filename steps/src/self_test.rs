@@ -10,12 +10,37 @@ use cucumber::{gherkin::Step, given, then, when};
 
 use child::HarnessRun;
 
-use crate::{StepError, StepResult, TrellisWorld, Within};
+use crate::{
+    NodeRef, StepError, StepResult, TrellisWorld, Within,
+    effect::{Effect, StepArguments, StepEffects},
+};
 
 /// How long a child run may take unless a phrase says otherwise.
 const RUN_WITHIN: Duration = Duration::from_secs(90);
 /// How many ports the child may choose from when a range is given to it.
 const PORT_RANGE: u16 = 40;
+
+pub(crate) const EFFECTS: &[StepEffects] = &[
+    StepEffects {
+        expression: "somebody else kills {node}",
+        of: |step| Ok(vec![Effect::Mentions(step.get(0)?)]),
+    },
+    StepEffects {
+        expression: "I run the harness on this feature:",
+        of: needs_a_feature,
+    },
+    StepEffects {
+        expression: "I start the harness on this feature:",
+        of: needs_a_feature,
+    },
+];
+
+fn needs_a_feature(step: &StepArguments) -> Result<Vec<Effect>, String> {
+    match &step.doc_string {
+        Some(_) => Ok(Vec::new()),
+        None => Err("the step needs a doc string with a feature in it".to_owned()),
+    }
+}
 
 /// What a scenario prepares for a child run, and the run.
 #[derive(Default)]
@@ -45,7 +70,10 @@ impl SelfTest {
 #[when(expr = "the harness is called with {string}")]
 #[then(expr = "the harness is called with {string}")]
 async fn called_with(world: &mut TrellisWorld, arguments: String) -> StepResult {
-    world.self_test.arguments.extend(arguments.split_whitespace().map(str::to_owned));
+    world
+        .self_test
+        .arguments
+        .extend(arguments.split_whitespace().map(str::to_owned));
     Ok(())
 }
 
@@ -57,7 +85,10 @@ async fn taken_port(world: &mut TrellisWorld) -> StepResult {
     let first = listener.local_addr()?.port();
     let last = first.saturating_add(PORT_RANGE);
     world.self_test.taken = Some(listener);
-    world.self_test.arguments.extend(["--ports".to_owned(), format!("{first}-{last}")]);
+    world
+        .self_test
+        .arguments
+        .extend(["--ports".to_owned(), format!("{first}-{last}")]);
     Ok(())
 }
 
@@ -68,7 +99,9 @@ async fn run_harness(world: &mut TrellisWorld, step: &Step) -> StepResult {
     start_child(world, step).await?;
     let run = world.self_test.run()?;
     let end = run.ended(RUN_WITHIN);
-    world.watched("the harness to end", RUN_WITHIN, || run.last_line(), end).await?
+    world
+        .watched("the harness to end", RUN_WITHIN, || run.last_line(), end)
+        .await?
 }
 
 #[given(expr = "I start the harness on this feature:")]
@@ -80,10 +113,12 @@ async fn start_harness(world: &mut TrellisWorld, step: &Step) -> StepResult {
 
 async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
     let Some(feature) = &step.docstring else {
-        return Err(StepError::new("the step needs a doc string with a feature in it"));
+        return Err(StepError::new(
+            "the step needs a doc string with a feature in it",
+        ));
     };
     let folder = world.folder.join("self-test");
-    let run = HarnessRun::start(&folder, feature, &world.self_test.arguments).await?;
+    let run = HarnessRun::start(&folder, feature.trim_start_matches('\n'), &world.self_test.arguments).await?;
     world.self_test.run = Some(run);
     Ok(())
 }
@@ -108,7 +143,14 @@ async fn interrupt(world: &mut TrellisWorld) -> StepResult {
 #[then(expr = "the harness ends within {duration}")]
 async fn ends(world: &mut TrellisWorld, within: Within) -> StepResult {
     let run = world.self_test.run()?;
-    world.watched("the harness to end", *within, || run.last_line(), run.ended(*within)).await?
+    world
+        .watched(
+            "the harness to end",
+            *within,
+            || run.last_line(),
+            run.ended(*within),
+        )
+        .await?
 }
 
 #[given(expr = "the exit code is {int}")]
@@ -128,7 +170,14 @@ async fn exit_code(world: &mut TrellisWorld, code: i32) -> StepResult {
 async fn prints_within(world: &mut TrellisWorld, text: String, within: Within) -> StepResult {
     let run = world.self_test.run()?;
     let goal = format!("the harness to print {text:?}");
-    world.watched(&goal, *within, || run.last_line(), run.prints(&text, *within)).await?
+    world
+        .watched(
+            &goal,
+            *within,
+            || run.last_line(),
+            run.prints(&text, *within),
+        )
+        .await?
 }
 
 #[given(expr = "it prints {string}")]
@@ -162,7 +211,9 @@ async fn took(world: &mut TrellisWorld, within: Within) -> StepResult {
     if took < *within {
         return Ok(());
     }
-    Err(run.complaint(&format!("the harness took {took:?}, not less than {within}")))
+    Err(run.complaint(&format!(
+        "the harness took {took:?}, not less than {within}"
+    )))
 }
 
 #[given(expr = "none of its {int} processes is left within {duration}")]
@@ -172,12 +223,17 @@ async fn no_process_left(world: &mut TrellisWorld, count: usize, within: Within)
     let run = world.self_test.run()?;
     let pids = run.pids();
     if pids.len() != count {
-        return Err(run.complaint(&format!("the harness showed {} processes, not {count}", pids.len())));
+        return Err(run.complaint(&format!(
+            "the harness showed {} processes, not {count}",
+            pids.len()
+        )));
     }
     let gone = child::gone(&pids, *within);
     match world.interruptible(gone).await? {
         Ok(()) => Ok(()),
-        Err(left) => Err(run.complaint(&format!("processes are still there after {within}: {left:?}"))),
+        Err(left) => Err(run.complaint(&format!(
+            "processes are still there after {within}: {left:?}"
+        ))),
     }
 }
 
@@ -186,7 +242,9 @@ async fn no_process_left(world: &mut TrellisWorld, count: usize, within: Within)
 #[then(expr = "I run trellis clean")]
 async fn clean(world: &mut TrellisWorld) -> StepResult {
     let Some(command) = world.suite.trellis_command.clone() else {
-        return Err(StepError::new("the composition root names no trellis command"));
+        return Err(StepError::new(
+            "the composition root names no trellis command",
+        ));
     };
     let report = world.self_test.run()?.clean(&command).await?;
     world.journal.note(format!("trellis clean: {report}"));
@@ -202,5 +260,17 @@ async fn nothing_left(world: &mut TrellisWorld) -> StepResult {
     if left.is_empty() {
         return Ok(());
     }
-    Err(run.complaint(&format!("something of the run is left: {}", left.join(", "))))
+    Err(run.complaint(&format!(
+        "something of the run is left: {}",
+        left.join(", ")
+    )))
+}
+
+#[given(expr = "somebody else kills {node}")]
+#[when(expr = "somebody else kills {node}")]
+#[then(expr = "somebody else kills {node}")]
+async fn killed_by_others(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    let name = world.resolve(&node)?;
+    let node = world.cluster()?.node(&name)?;
+    child::kill_behind_our_back(node.instance.as_deref().unwrap_or_default())
 }

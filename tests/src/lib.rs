@@ -1,4 +1,6 @@
-//! What the composition root joins: fixtures on one side, the steps' ports on the other.
+//! What the composition root joins - fixtures on one side, the steps' ports on the other - and what tests across crates share.
 
 pub mod openraft;
+pub mod site;
+pub mod sleeper;
 pub mod squatter;

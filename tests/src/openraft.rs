@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use openraft_kv::{
-    AgreedLeader, Consistency, KvClient, KvError, Member, NodeState, NodeView, OpenRaftKv,
-    OpenRaftObserver, RaftSnapshot,
+    AgreedLeader, KvClient, KvError, NodeView, OpenRaftKv, OpenRaftObserver, RaftSnapshot,
+    api::{Consistency, Member, NodeState},
 };
 use trellis_domain::{NodeHandle, NodeName};
 use trellis_observation::ObservationConfig;
@@ -33,11 +33,16 @@ impl OpenRaftPort {
     }
 
     fn client(&self, node: &NodeHandle) -> Result<KvClient, KvRefusal> {
-        self.app.client(node).map_err(|error| KvRefusal::Other(error.to_string()))
+        self.app
+            .client(node)
+            .map_err(|error| KvRefusal::Other(error.to_string()))
     }
 
     async fn member(&self, node: &NodeHandle) -> Result<Member, KvRefusal> {
-        self.app.member(node).await.map_err(|error| KvRefusal::Other(error.to_string()))
+        self.app
+            .member(node)
+            .await
+            .map_err(|error| KvRefusal::Other(error.to_string()))
     }
 }
 
@@ -45,14 +50,20 @@ impl OpenRaftPort {
 impl ReplicatedKv for OpenRaftPort {
     fn observe(&self, cluster: &Cluster) -> Arc<dyn ReplicaWatch> {
         let app = self.app.clone();
-        let config = ObservationConfig::default().with_name("raft").with_interval(LOOK_EVERY);
+        let config = ObservationConfig::default()
+            .with_name("raft")
+            .with_interval(LOOK_EVERY);
         let client = move |node: &NodeHandle| app.client(node).ok();
         let handle = cluster.observe(OpenRaftObserver::default(), client, config);
         Arc::new(ReplicaObservation::new(handle, view))
     }
 
     async fn put(&self, node: &NodeHandle, key: &str, value: &str) -> Result<(), KvRefusal> {
-        self.client(node)?.put(key, value).await.map(drop).map_err(refusal)
+        self.client(node)?
+            .put(key, value)
+            .await
+            .map(drop)
+            .map_err(refusal)
     }
 
     async fn get(
@@ -65,12 +76,19 @@ impl ReplicatedKv for OpenRaftPort {
             Read::Linearizable => Consistency::Linearizable,
             Read::Local => Consistency::Local,
         };
-        self.client(node)?.get(key, consistency).await.map_err(refusal)
+        self.client(node)?
+            .get(key, consistency)
+            .await
+            .map_err(refusal)
     }
 
     async fn add_learner(&self, leader: &NodeHandle, node: &NodeHandle) -> Result<(), KvRefusal> {
         let member = self.member(node).await?;
-        self.client(leader)?.add_learner(&member).await.map(drop).map_err(refusal)
+        self.client(leader)?
+            .add_learner(&member)
+            .await
+            .map(drop)
+            .map_err(refusal)
     }
 
     async fn set_voters(
@@ -82,7 +100,11 @@ impl ReplicatedKv for OpenRaftPort {
         for voter in voters {
             ids.insert(self.member(voter).await?.id);
         }
-        self.client(leader)?.change_membership(ids).await.map(drop).map_err(refusal)
+        self.client(leader)?
+            .change_membership(ids)
+            .await
+            .map(drop)
+            .map_err(refusal)
     }
 }
 
@@ -108,7 +130,9 @@ fn view(snapshot: &RaftSnapshot) -> ReplicaView {
         .filter_map(|node| Some((node.name.parse().ok()?, member_view(node))))
         .collect();
     ReplicaView {
-        leader: agreed.as_ref().and_then(|AgreedLeader { name, .. }| name.parse().ok()),
+        leader: agreed
+            .as_ref()
+            .and_then(|AgreedLeader { name, .. }| name.parse().ok()),
         term: snapshot.max_term(),
         members,
     }
@@ -116,8 +140,14 @@ fn view(snapshot: &RaftSnapshot) -> ReplicaView {
 
 fn member_view(node: &NodeView) -> MemberView {
     let Some(state) = node.current() else {
-        let failure = node.failure.clone().unwrap_or_else(|| "never answered".to_owned());
-        return MemberView { role: failure, ..MemberView::default() };
+        let failure = node
+            .failure
+            .clone()
+            .unwrap_or_else(|| "never answered".to_owned());
+        return MemberView {
+            role: failure,
+            ..MemberView::default()
+        };
     };
     let names = |members: &[Member]| members.iter().filter_map(|m| m.name.parse().ok()).collect();
     MemberView {

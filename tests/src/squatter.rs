@@ -26,14 +26,24 @@ pub struct Squatted {
 impl Squatted {
     /// `app` under the name `openraft-kv-squatted`.
     pub fn new(app: OpenRaftKv) -> Self {
-        let name = "openraft-kv-squatted".parse().expect("the name is a valid one");
-        Self { name, app, squatter: Mutex::default() }
+        let name = "openraft-kv-squatted"
+            .parse()
+            .expect("the name is a valid one");
+        Self {
+            name,
+            app,
+            squatter: Mutex::default(),
+        }
     }
 
     fn squat(&self, node: &NodePlan) -> Result<(), DynError> {
         let mut squatter = self.squatter.lock().unwrap_or_else(PoisonError::into_inner);
         if squatter.is_none() {
-            let address = node.addresses.values().next().ok_or("the node has no port")?;
+            let address = node
+                .addresses
+                .values()
+                .next()
+                .ok_or("the node has no port")?;
             *squatter = Some(TcpListener::bind((address.host.as_str(), address.port))?);
         }
         Ok(())

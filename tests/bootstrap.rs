@@ -1,0 +1,180 @@
+//! Bootstrap on real processes: order, deadlines, failures, and that nothing is left of a cluster that did not come up.
+
+use std::time::{Duration, Instant};
+
+use tests::{
+    site::{Site, node},
+    sleeper::Sleeper,
+};
+use trellis_bootstrap::{
+    BootstrapError, BootstrapRequest, Bootstrapped, ValidationError, bootstrap,
+};
+use trellis_domain::{NodeState, ReadinessPolicy};
+
+async fn failure(request: BootstrapRequest) -> BootstrapError {
+    match bootstrap(request).await {
+        Err(error) => error,
+        Ok(_) => panic!("the cluster came up"),
+    }
+}
+
+async fn tear_down(cluster: Bootstrapped) {
+    let fleet = cluster.fleet.expect("the cluster has managed nodes");
+    fleet
+        .control()
+        .teardown()
+        .await
+        .expect("teardown removes everything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_is_ready_identified_and_torn_down_again() {
+    let site = Site::new("ready");
+    let app = Sleeper::default();
+    let cluster = bootstrap(site.request(app, vec![node("A", &[]), node("B", &[])]))
+        .await
+        .unwrap();
+    let inventory = cluster.inventory.snapshot();
+    for handle in inventory.nodes() {
+        assert_eq!(
+            (&handle.state, handle.incarnation),
+            (&NodeState::Running, 1)
+        );
+        assert_eq!(
+            handle.identity.to_string(),
+            format!("peer {}", handle.name())
+        );
+        assert!(handle.instance.as_ref().unwrap().starts_with("pid "));
+    }
+    tear_down(cluster).await;
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_starts_when_those_it_is_connected_to_are_ready() {
+    let site = Site::new("waves");
+    let app = Sleeper::default();
+    let nodes = vec![node("C", &["B"]), node("B", &["A"]), node("A", &[])];
+    let cluster = bootstrap(site.request(app.clone(), nodes)).await.unwrap();
+    let events = app.events();
+    let at = |event: &str| events.iter().position(|e| e == event).expect(event);
+    assert!(at("ready A") < at("command B"), "{events:?}");
+    assert!(at("ready B") < at("command C"), "{events:?}");
+    tear_down(cluster).await;
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_never_ready_fails_at_the_deadline_with_what_was_seen() {
+    let site = Site::new("never");
+    let app = Sleeper::default();
+    app.never_ready("B");
+    let begun = Instant::now();
+    let error = failure(site.request(app, vec![node("A", &[]), node("B", &[])])).await;
+    let took = begun.elapsed();
+    let text = error.to_string();
+    assert!(
+        text.contains("not ready within 2s (all nodes ready)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("A: ready") && text.contains("B: not ready; last seen: still dreaming"),
+        "{text}"
+    );
+    assert!(took >= Duration::from_secs(2), "it gave up after {took:?}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_quorum_the_rest_stays_starting() {
+    let site = Site::new("quorum");
+    let app = Sleeper::default();
+    app.never_ready("C");
+    let mut request = site.request(app, vec![node("A", &[]), node("B", &[]), node("C", &[])]);
+    request.spec.readiness = ReadinessPolicy::Quorum(2);
+    let cluster = bootstrap(request).await.unwrap();
+    let late = cluster.inventory.node(&"C".parse().unwrap()).unwrap();
+    assert_eq!(late.state, NodeState::Starting);
+    tear_down(cluster).await;
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_cannot_be_made_name_the_node_and_the_reason() {
+    let site = Site::new("unmakeable");
+    let app = Sleeper::default();
+    app.unmakeable("B");
+    let error = failure(site.request(app, vec![node("A", &[]), node("B", &[])])).await;
+    let BootstrapError::Artifacts { node, source, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (node.as_str(), source.to_string().as_str()),
+        ("B", "its key ceremony failed")
+    );
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_override_that_does_not_fit_is_refused_before_the_node_starts() {
+    let site = Site::new("override");
+    let app = Sleeper::default();
+    let mut one = node("A", &[]);
+    one.overrides.insert("pears".into(), "[]".into());
+    let error = failure(site.request(app.clone(), vec![one])).await;
+    assert!(matches!(error, BootstrapError::Patch { .. }), "{error}");
+    assert_eq!(app.events(), Vec::<String>::new());
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_two_networks_do_not_come_up_together() {
+    let site = Site::new("networks");
+    let app = Sleeper::default();
+    app.on_network("A", "red");
+    app.on_network("B", "blue");
+    let error = failure(site.request(app, vec![node("A", &[]), node("B", &[])])).await;
+    let BootstrapError::Preflight(refusal @ ValidationError::Incompatible(_)) = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        refusal
+            .to_string()
+            .contains(r#"network is "red" on A and "blue" on B"#),
+        "{refusal}"
+    );
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelling_ends_the_bootstrap_and_removes_what_it_started() {
+    let site = Site::new("cancel");
+    let app = Sleeper::default();
+    app.never_ready("B");
+    let mut request = site.request(app.clone(), vec![node("A", &[]), node("B", &[])]);
+    request.spec.ready_within = Duration::from_secs(60);
+    let boot = tokio::spawn(failure(request));
+    while !app.events().contains(&"ready A".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    site.cancel.cancel();
+    let error = boot.await.unwrap();
+    assert!(matches!(error, BootstrapError::Cancelled(_)), "{error}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let site = Site::new("folder");
+    let mut request = site.request(Sleeper::default(), vec![node("A", &[])]);
+    request.cluster.folder = "/proc/trellis".into();
+    let error = failure(request).await;
+    let source = std::error::Error::source(&error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    assert!(
+        format!("{error}: {source}").contains("/proc/trellis"),
+        "{error}: {source}"
+    );
+    site.assert_clean();
+}
