@@ -16,7 +16,10 @@ const EXTERNAL_ENDPOINT: &str = "http";
 const EXTERNAL_COLUMNS: [&str; 2] = ["node", "url"];
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
-    StepEffects { expression: "the application is {string}", of: |step| Ok(vec![Effect::Uses(step.get(0)?)]) },
+    StepEffects {
+        expression: "the application is {string}",
+        of: |step| Ok(vec![Effect::Uses(step.get(0)?)]),
+    },
     StepEffects {
         expression: "a cluster of {count} node(s)",
         of: |step| match step.get(0)? {
@@ -28,30 +31,43 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         expression: "I have a cluster with capacity of {int} nodes",
         of: |step| Ok(vec![Effect::Capacity(step.get(0)?)]),
     },
-    StepEffects { expression: "external nodes:", of: external_effects },
+    StepEffects {
+        expression: "external nodes:",
+        of: external_effects,
+    },
     StepEffects {
         expression: "{node} has user config override {string} as {string}",
         of: |step| match step.get(0)? {
             NodeRef::Named(_) => Ok(vec![]),
-            role => Err(format!("{role} is not known before the cluster runs; name the node")),
+            role => Err(format!(
+                "{role} is not known before the cluster runs; name the node"
+            )),
         },
     },
 ];
 
 fn external_effects(step: &StepArguments) -> Result<Vec<Effect>, String> {
     let nodes = external_nodes(step.rows(&EXTERNAL_COLUMNS)?, "this feature")?;
-    Ok(vec![Effect::Borrows(nodes.into_iter().map(|node| node.name).collect())])
+    Ok(vec![Effect::Borrows(
+        nodes.into_iter().map(|node| node.name).collect(),
+    )])
 }
 
 /// The nodes of a table's rows, which are listed in `listed_in`.
 fn external_nodes(rows: &[Vec<String>], listed_in: &str) -> Result<Vec<ExternalNode>, String> {
     let node = |row: &Vec<String>| {
-        let [name, url] = row.as_slice() else { return Err(format!("{row:?} is not a node and a URL")) };
+        let [name, url] = row.as_slice() else {
+            return Err(format!("{row:?} is not a node and a URL"));
+        };
         let name: NodeName = name.parse().map_err(|error| format!("{error}"))?;
         let endpoint = EXTERNAL_ENDPOINT.parse().expect("http is an endpoint name");
         let endpoint = Endpoint::new(endpoint, url).map_err(|error| format!("{name}: {error}"))?;
         let endpoints = BTreeSet::from([endpoint]);
-        Ok(ExternalNode { name, endpoints, listed_in: listed_in.to_owned() })
+        Ok(ExternalNode {
+            name,
+            endpoints,
+            listed_in: listed_in.to_owned(),
+        })
     };
     rows.iter().map(node).collect()
 }
@@ -59,7 +75,7 @@ fn external_nodes(rows: &[Vec<String>], listed_in: &str) -> Result<Vec<ExternalN
 #[given(expr = "the application is {string}")]
 #[when(expr = "the application is {string}")]
 #[then(expr = "the application is {string}")]
-async fn application(world: &mut TrellisWorld, name: String) -> StepResult {
+fn application(world: &mut TrellisWorld, name: String) -> StepResult {
     let name = name.parse()?;
     world.suite.app(Some(&name))?;
     world.draft()?.app = Some(name);
@@ -69,7 +85,7 @@ async fn application(world: &mut TrellisWorld, name: String) -> StepResult {
 #[given(expr = "nodes must be ready within {duration}")]
 #[when(expr = "nodes must be ready within {duration}")]
 #[then(expr = "nodes must be ready within {duration}")]
-async fn ready_within(world: &mut TrellisWorld, within: Within) -> StepResult {
+fn ready_within(world: &mut TrellisWorld, within: Within) -> StepResult {
     world.draft()?.ready_within = Some(*within);
     Ok(())
 }
@@ -77,7 +93,7 @@ async fn ready_within(world: &mut TrellisWorld, within: Within) -> StepResult {
 #[given(expr = "at least {count} node(s) must be ready")]
 #[when(expr = "at least {count} node(s) must be ready")]
 #[then(expr = "at least {count} node(s) must be ready")]
-async fn quorum(world: &mut TrellisWorld, count: Count) -> StepResult {
+fn quorum(world: &mut TrellisWorld, count: Count) -> StepResult {
     world.draft()?.readiness = Some(ReadinessPolicy::Quorum(*count));
     Ok(())
 }
@@ -85,34 +101,43 @@ async fn quorum(world: &mut TrellisWorld, count: Count) -> StepResult {
 #[given(expr = "I have user config override {string} as {string}")]
 #[when(expr = "I have user config override {string} as {string}")]
 #[then(expr = "I have user config override {string} as {string}")]
-async fn override_all(world: &mut TrellisWorld, path: String, value: String) -> StepResult {
+fn override_all(world: &mut TrellisWorld, path: String, value: String) {
     // Nodes that are started later take it, too, so a running cluster is no obstacle.
     world.draft.overrides.insert(path, value);
-    Ok(())
 }
 
 #[given(expr = "{node} has user config override {string} as {string}")]
 #[when(expr = "{node} has user config override {string} as {string}")]
 #[then(expr = "{node} has user config override {string} as {string}")]
-async fn override_one(
+fn override_one(
     world: &mut TrellisWorld,
     node: NodeRef,
     path: String,
     value: String,
 ) -> StepResult {
     let NodeRef::Named(name) = node else {
-        return Err(StepError::new(format!("{node} is not known before the cluster runs; name the node")));
+        return Err(StepError::new(format!(
+            "{node} is not known before the cluster runs; name the node"
+        )));
     };
-    world.draft.node_overrides.entry(name).or_default().insert(path, value);
+    world
+        .draft
+        .node_overrides
+        .entry(name)
+        .or_default()
+        .insert(path, value);
     Ok(())
 }
 
 #[given(expr = "external nodes:")]
 #[when(expr = "external nodes:")]
 #[then(expr = "external nodes:")]
-async fn external(world: &mut TrellisWorld, step: &Step) -> StepResult {
+fn external(world: &mut TrellisWorld, step: &Step) -> StepResult {
     let table = step.table.as_ref().map(|table| table.rows.clone());
-    let arguments = StepArguments { table, ..StepArguments::default() };
+    let arguments = StepArguments {
+        table,
+        ..StepArguments::default()
+    };
     let rows = arguments.rows(&EXTERNAL_COLUMNS).map_err(StepError::new)?;
     let listed_in = format!("{}, line {}", world.title, step.position.line);
     let nodes = external_nodes(rows, &listed_in).map_err(StepError::new)?;
@@ -123,7 +148,7 @@ async fn external(world: &mut TrellisWorld, step: &Step) -> StepResult {
 #[given(expr = "I have a cluster with capacity of {int} nodes")]
 #[when(expr = "I have a cluster with capacity of {int} nodes")]
 #[then(expr = "I have a cluster with capacity of {int} nodes")]
-async fn with_capacity(world: &mut TrellisWorld, nodes: usize) -> StepResult {
+fn with_capacity(world: &mut TrellisWorld, nodes: usize) -> StepResult {
     world.draft()?.capacity = Some(nodes);
     Ok(())
 }
@@ -138,7 +163,7 @@ async fn cluster(world: &mut TrellisWorld, count: Count) -> StepResult {
 #[given(expr = "{count} node(s) is/are running")]
 #[when(expr = "{count} node(s) is/are running")]
 #[then(expr = "{count} node(s) is/are running")]
-async fn running(world: &mut TrellisWorld, count: Count) -> StepResult {
+fn running(world: &mut TrellisWorld, count: Count) -> StepResult {
     let inventory = world.cluster()?.inventory().snapshot();
     let running = inventory.running().count();
     if running == *count {

@@ -1,9 +1,6 @@
 //! The draft: what a scenario's first steps say about the cluster that it wants, until there is one.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use trellis_domain::{
     AppName, ExternalNode, ManagedNode, NodeName, ReadinessPolicy, ScenarioSources, ScenarioSpec,
@@ -40,7 +37,10 @@ impl Draft {
     pub fn node(&self, name: NodeName) -> ManagedNode {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.node_overrides.get(&name).cloned().unwrap_or_default());
-        ManagedNode { overrides, ..ManagedNode::new(name) }
+        ManagedNode {
+            overrides,
+            ..ManagedNode::new(name)
+        }
     }
 
     /// What the scenario wants, if it begins with the managed nodes `names`.
@@ -67,5 +67,4 @@ impl Draft {
             _ => Ok(()),
         }
     }
-
 }

@@ -52,7 +52,10 @@ impl StepArguments {
         &self,
         position: usize,
     ) -> Result<T, String> {
-        let value = self.values.get(position).ok_or("the step lacks a parameter")?;
+        let value = self
+            .values
+            .get(position)
+            .ok_or("the step lacks a parameter")?;
         value.parse().map_err(|error| format!("{error}"))
     }
 

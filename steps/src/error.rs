@@ -27,7 +27,9 @@ impl StepError {
     /// This error with `context` in front.
     #[must_use]
     pub fn within(self, context: impl fmt::Display) -> Self {
-        Self { text: format!("{context}: {}", self.text) }
+        Self {
+            text: format!("{context}: {}", self.text),
+        }
     }
 }
 
@@ -74,6 +76,9 @@ mod tests {
 
     #[test]
     fn every_cause_is_printed_once() {
-        assert_eq!(StepError::from(Outer(Inner)).to_string(), "could not start A\n  because: no such file");
+        assert_eq!(
+            StepError::from(Outer(Inner)).to_string(),
+            "could not start A\n  because: no such file"
+        );
     }
 }

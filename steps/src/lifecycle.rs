@@ -108,7 +108,7 @@ async fn start_at_once(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 /// Starts a node that is down, or one that the cluster does not have yet; the first one begins the cluster.
 async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> StepResult {
     let NodeRef::Named(name) = node else {
-        let name = world.resolve(&node)?;
+        let name = world.resolve(&node).await?;
         let cluster = world.cluster()?;
         world.interruptible(cluster.start(&name)).await??;
         return Ok(());
@@ -136,7 +136,7 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> Step
 #[when(expr = "I stop {node}")]
 #[then(expr = "I stop {node}")]
 async fn stop(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     world.cluster()?.stop(&name).await?;
     Ok(())
 }
@@ -145,7 +145,7 @@ async fn stop(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[when(expr = "I kill {node}")]
 #[then(expr = "I kill {node}")]
 async fn kill(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     Ok(world.cluster()?.kill(&name).await?)
 }
 
@@ -153,7 +153,7 @@ async fn kill(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[when(expr = "I pause {node}")]
 #[then(expr = "I pause {node}")]
 async fn pause(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     Ok(world.cluster()?.pause(&name).await?)
 }
 
@@ -161,7 +161,7 @@ async fn pause(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[when(expr = "I resume {node}")]
 #[then(expr = "I resume {node}")]
 async fn resume(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     Ok(world.cluster()?.resume(&name).await?)
 }
 
@@ -169,7 +169,7 @@ async fn resume(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[when(expr = "I restart {node}")]
 #[then(expr = "I restart {node}")]
 async fn restart(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     world
         .interruptible(world.cluster()?.restart(&name))
         .await??;
@@ -185,7 +185,7 @@ async fn restart_with(
     path: String,
     value: String,
 ) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let overrides = BTreeMap::from([(path, value)]);
     world
         .interruptible(world.cluster()?.restart_with(&name, &overrides))
@@ -255,7 +255,7 @@ async fn rolling_restart(world: &mut TrellisWorld) -> StepResult {
 #[when(expr = "I create a snapshot {string} of {node}")]
 #[then(expr = "I create a snapshot {string} of {node}")]
 async fn save(world: &mut TrellisWorld, label: String, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let cluster = world.cluster()?;
     // Data is never copied under a running node: it would be torn.
     let was_up = !cluster.node(&name)?.state.is_down();
@@ -278,8 +278,8 @@ async fn restore(
     label: String,
     source: NodeRef,
 ) -> StepResult {
-    let name = world.resolve(&node)?;
-    let source = world.resolve(&source)?;
+    let name = world.resolve(&node).await?;
+    let source = world.resolve(&source).await?;
     Ok(world
         .cluster()?
         .restore_data(&name, &label, &source)
@@ -290,28 +290,28 @@ async fn restore(
 #[when(expr = "{node} is running")]
 #[then(expr = "{node} is running")]
 async fn is_running(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    expect_state(world, &node, &NodeState::Running)
+    expect_state(world, &node, &NodeState::Running).await
 }
 
 #[given(expr = "{node} is stopped")]
 #[when(expr = "{node} is stopped")]
 #[then(expr = "{node} is stopped")]
 async fn is_stopped(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    expect_state(world, &node, &NodeState::Stopped)
+    expect_state(world, &node, &NodeState::Stopped).await
 }
 
 #[given(expr = "{node} is paused")]
 #[when(expr = "{node} is paused")]
 #[then(expr = "{node} is paused")]
 async fn is_paused(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    expect_state(world, &node, &NodeState::Paused)
+    expect_state(world, &node, &NodeState::Paused).await
 }
 
 #[given(expr = "{node} ends by itself within {duration}")]
 #[when(expr = "{node} ends by itself within {duration}")]
 #[then(expr = "{node} ends by itself within {duration}")]
 async fn ends(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let inventory = world.cluster()?.inventory().clone();
     let mut changes = inventory.watch();
     let ended = changes.wait_for(|nodes| {
@@ -331,8 +331,8 @@ async fn ends(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepRe
     Ok(())
 }
 
-fn expect_state(world: &TrellisWorld, node: &NodeRef, expected: &NodeState) -> StepResult {
-    let name = world.resolve(node)?;
+async fn expect_state(world: &TrellisWorld, node: &NodeRef, expected: &NodeState) -> StepResult {
+    let name = world.resolve(node).await?;
     let state = world.cluster()?.node(&name)?.state.clone();
     if state == *expected {
         return Ok(());

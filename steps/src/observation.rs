@@ -42,7 +42,8 @@ async fn all_answer(world: &mut TrellisWorld, within: Within) -> StepResult {
 async fn agree(world: &mut TrellisWorld, within: Within) -> StepResult {
     let nodes = world.cluster()?.running().len();
     let goal = format!("all {nodes} running nodes to follow one leader");
-    let agreed = move |view: &ReplicaView| view.members.len() == nodes && view.all_follow_the_leader();
+    let agreed =
+        move |view: &ReplicaView| view.members.len() == nodes && view.all_follow_the_leader();
     world.await_replicas(&goal, *within, agreed).await?;
     Ok(())
 }
@@ -51,9 +52,10 @@ async fn agree(world: &mut TrellisWorld, within: Within) -> StepResult {
 #[when(expr = "another leader is agreed on within {duration}")]
 #[then(expr = "another leader is agreed on within {duration}")]
 async fn another_leader(world: &mut TrellisWorld, within: Within) -> StepResult {
-    let former = world.resolve(&NodeRef::FormerLeader)?;
+    let former = world.resolve(&NodeRef::FormerLeader).await?;
     let goal = format!("a quorum to agree on another leader than {former}");
-    let other = move |view: &ReplicaView| view.leader.as_ref().is_some_and(|leader| *leader != former);
+    let other =
+        move |view: &ReplicaView| view.leader.as_ref().is_some_and(|leader| *leader != former);
     world.await_replicas(&goal, *within, other).await?;
     Ok(())
 }
@@ -63,7 +65,9 @@ async fn another_leader(world: &mut TrellisWorld, within: Within) -> StepResult 
 #[then(expr = "no leader is agreed on within {duration}")]
 async fn no_leader(world: &mut TrellisWorld, within: Within) -> StepResult {
     let goal = "the nodes to have no leader that a quorum agrees on";
-    world.await_replicas(goal, *within, |view| view.leader.is_none()).await?;
+    world
+        .await_replicas(goal, *within, |view| view.leader.is_none())
+        .await?;
     Ok(())
 }
 
@@ -71,7 +75,7 @@ async fn no_leader(world: &mut TrellisWorld, within: Within) -> StepResult {
 #[when(expr = "{node} follows the leader within {duration}")]
 #[then(expr = "{node} follows the leader within {duration}")]
 async fn follows(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let goal = format!("{name} to follow a leader that a quorum agrees on, and not to be it");
     let follows = move |view: &ReplicaView| {
         let leader = view.leader.as_ref().filter(|leader| **leader != name);
@@ -87,7 +91,7 @@ async fn follows(world: &mut TrellisWorld, node: NodeRef, within: Within) -> Ste
 #[when(expr = "{node} has caught up within {duration}")]
 #[then(expr = "{node} has caught up within {duration}")]
 async fn caught_up(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let goal = format!("{name} to hold what the leader holds");
     let caught_up = move |view: &ReplicaView| same_as_leader(view, &name);
     world.await_replicas(&goal, *within, caught_up).await?;
@@ -95,7 +99,10 @@ async fn caught_up(world: &mut TrellisWorld, node: NodeRef, within: Within) -> S
 }
 
 fn same_as_leader(view: &ReplicaView, name: &NodeName) -> bool {
-    let leader = view.leader.as_ref().and_then(|leader| view.members.get(leader));
+    let leader = view
+        .leader
+        .as_ref()
+        .and_then(|leader| view.members.get(leader));
     let member = view.members.get(name).filter(|member| member.answers);
     match (leader, member) {
         (Some(leader), Some(member)) => {

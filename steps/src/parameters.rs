@@ -7,7 +7,10 @@ use trellis_domain::{NameError, NodeName};
 
 /// A time budget: `10 seconds`, `1 minute`, `500 ms`, `1.5 seconds`.
 #[derive(Debug, Clone, Copy, PartialEq, Parameter)]
-#[param(name = "duration", regex = r"\d+(?:\.\d+)?\s?(?:milliseconds?|ms|seconds?|s|minutes?|min)")]
+#[param(
+    name = "duration",
+    regex = r"\d+(?:\.\d+)?\s?(?:milliseconds?|ms|seconds?|s|minutes?|min)"
+)]
 pub struct Within(Duration);
 
 impl Deref for Within {
@@ -22,14 +25,22 @@ impl FromStr for Within {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
-        let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a duration"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("{text:?} is not a duration"))?;
         let seconds = match unit.trim() {
             "ms" | "millisecond" | "milliseconds" => number / 1_000.0,
             "s" | "second" | "seconds" => number,
             "min" | "minute" | "minutes" => number * 60.0,
-            _ => return Err(format!("{text:?} is not a duration such as 10 seconds or 500 ms")),
+            _ => {
+                return Err(format!(
+                    "{text:?} is not a duration such as 10 seconds or 500 ms"
+                ));
+            }
         };
         Duration::try_from_secs_f64(seconds)
             .map(Self)
@@ -117,7 +128,6 @@ impl fmt::Display for NodeRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cucumber::Parameter as _;
 
     #[test]
     fn durations_are_read_in_the_units_that_qa_writes() {
@@ -129,7 +139,11 @@ mod tests {
             ("1.5 seconds", 1_500),
             ("2 minutes", 120_000),
         ] {
-            assert_eq!(*text.parse::<Within>().unwrap(), Duration::from_millis(ms), "{text}");
+            assert_eq!(
+                *text.parse::<Within>().unwrap(),
+                Duration::from_millis(ms),
+                "{text}"
+            );
         }
         assert!("10 parsecs".parse::<Within>().is_err());
     }
@@ -140,7 +154,10 @@ mod tests {
         for text in [r#"node "NODE_1""#, r#""NODE_1""#, "node NODE_1", "NODE_1"] {
             assert_eq!(text.parse::<NodeRef>().unwrap(), named, "{text}");
         }
-        assert_eq!("the former leader".parse::<NodeRef>().unwrap(), NodeRef::FormerLeader);
+        assert_eq!(
+            "the former leader".parse::<NodeRef>().unwrap(),
+            NodeRef::FormerLeader
+        );
         let regex = regex::Regex::new(&format!("^(?:{})$", NodeRef::REGEX)).unwrap();
         assert!(regex.is_match("a follower") && !regex.is_match("some node"));
     }

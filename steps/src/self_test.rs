@@ -69,18 +69,17 @@ impl SelfTest {
 #[given(expr = "the harness is called with {string}")]
 #[when(expr = "the harness is called with {string}")]
 #[then(expr = "the harness is called with {string}")]
-async fn called_with(world: &mut TrellisWorld, arguments: String) -> StepResult {
+fn called_with(world: &mut TrellisWorld, arguments: String) {
     world
         .self_test
         .arguments
         .extend(arguments.split_whitespace().map(str::to_owned));
-    Ok(())
 }
 
 #[given(expr = "the harness is given a range of ports of which the first is taken")]
 #[when(expr = "the harness is given a range of ports of which the first is taken")]
 #[then(expr = "the harness is given a range of ports of which the first is taken")]
-async fn taken_port(world: &mut TrellisWorld) -> StepResult {
+fn taken_port(world: &mut TrellisWorld) -> StepResult {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let first = listener.local_addr()?.port();
     let last = first.saturating_add(PORT_RANGE);
@@ -118,7 +117,12 @@ async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
         ));
     };
     let folder = world.folder.join("self-test");
-    let run = HarnessRun::start(&folder, feature.trim_start_matches('\n'), &world.self_test.arguments).await?;
+    let run = HarnessRun::start(
+        &folder,
+        feature.trim_start_matches('\n'),
+        &world.self_test.arguments,
+    )
+    .await?;
     world.self_test.run = Some(run);
     Ok(())
 }
@@ -134,7 +138,7 @@ async fn kill_harness(world: &mut TrellisWorld) -> StepResult {
 #[given(expr = "I interrupt the harness")]
 #[when(expr = "I interrupt the harness")]
 #[then(expr = "I interrupt the harness")]
-async fn interrupt(world: &mut TrellisWorld) -> StepResult {
+fn interrupt(world: &mut TrellisWorld) -> StepResult {
     world.self_test.run()?.interrupt()
 }
 
@@ -156,7 +160,7 @@ async fn ends(world: &mut TrellisWorld, within: Within) -> StepResult {
 #[given(expr = "the exit code is {int}")]
 #[when(expr = "the exit code is {int}")]
 #[then(expr = "the exit code is {int}")]
-async fn exit_code(world: &mut TrellisWorld, code: i32) -> StepResult {
+fn exit_code(world: &mut TrellisWorld, code: i32) -> StepResult {
     let run = world.self_test.run()?;
     match run.exit_code() {
         Some(found) if found == code => Ok(()),
@@ -183,7 +187,7 @@ async fn prints_within(world: &mut TrellisWorld, text: String, within: Within) -
 #[given(expr = "it prints {string}")]
 #[when(expr = "it prints {string}")]
 #[then(expr = "it prints {string}")]
-async fn prints(world: &mut TrellisWorld, text: String) -> StepResult {
+fn prints(world: &mut TrellisWorld, text: String) -> StepResult {
     let run = world.self_test.run()?;
     if run.output().contains(&text) {
         return Ok(());
@@ -194,7 +198,7 @@ async fn prints(world: &mut TrellisWorld, text: String) -> StepResult {
 #[given(expr = "it does not print {string}")]
 #[when(expr = "it does not print {string}")]
 #[then(expr = "it does not print {string}")]
-async fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
+fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
     let run = world.self_test.run()?;
     if run.output().contains(&text) {
         return Err(run.complaint(&format!("the harness printed {text:?}")));
@@ -205,7 +209,7 @@ async fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
 #[given(expr = "the harness took less than {duration}")]
 #[when(expr = "the harness took less than {duration}")]
 #[then(expr = "the harness took less than {duration}")]
-async fn took(world: &mut TrellisWorld, within: Within) -> StepResult {
+fn took(world: &mut TrellisWorld, within: Within) -> StepResult {
     let run = world.self_test.run()?;
     let took = run.took();
     if took < *within {
@@ -254,7 +258,7 @@ async fn clean(world: &mut TrellisWorld) -> StepResult {
 #[given(expr = "nothing of that run is left")]
 #[when(expr = "nothing of that run is left")]
 #[then(expr = "nothing of that run is left")]
-async fn nothing_left(world: &mut TrellisWorld) -> StepResult {
+fn nothing_left(world: &mut TrellisWorld) -> StepResult {
     let run = world.self_test.run()?;
     let left = run.left()?;
     if left.is_empty() {
@@ -270,7 +274,7 @@ async fn nothing_left(world: &mut TrellisWorld) -> StepResult {
 #[when(expr = "somebody else kills {node}")]
 #[then(expr = "somebody else kills {node}")]
 async fn killed_by_others(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let node = world.cluster()?.node(&name)?;
     child::kill_behind_our_back(node.instance.as_deref().unwrap_or_default())
 }

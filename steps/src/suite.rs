@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, OnceLock, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Semaphore;
@@ -23,7 +26,10 @@ pub struct SuiteApp {
 impl SuiteApp {
     /// An application of which nothing but its life cycle is known.
     pub fn new(application: impl Application) -> Self {
-        Self { application: Arc::new(application), kv: None }
+        Self {
+            application: Arc::new(application),
+            kv: None,
+        }
     }
 
     /// Adds what the key-value and leader phrases need.
@@ -87,7 +93,10 @@ impl Suite {
     /// When there is one already: scenarios could not tell which they belong to.
     pub fn install(self) -> Arc<Self> {
         let suite = Arc::new(self);
-        assert!(SUITE.set(Arc::clone(&suite)).is_ok(), "a process runs one suite");
+        assert!(
+            SUITE.set(Arc::clone(&suite)).is_ok(),
+            "a process runs one suite"
+        );
         suite
     }
 
@@ -105,8 +114,11 @@ impl Suite {
             None => self.apps.first(),
         };
         found.ok_or_else(|| {
-            let known: Vec<&str> =
-                self.apps.iter().map(|app| app.application.name().as_str()).collect();
+            let known: Vec<&str> = self
+                .apps
+                .iter()
+                .map(|app| app.application.name().as_str())
+                .collect();
             let wanted = name.map_or_else(|| "any".to_owned(), |name| format!("{name:?}"));
             StepError::new(format!(
                 "no application {wanted} is registered; known applications: {}",

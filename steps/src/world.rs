@@ -21,6 +21,8 @@ use crate::{
 
 /// How often somebody who watches is told what is awaited.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How long a phrase that speaks of the leader waits for one; far longer than an election.
+const LEADER_WITHIN: Duration = Duration::from_secs(15);
 
 /// One scenario's state.
 #[derive(World)]
@@ -49,12 +51,17 @@ pub struct OpenError(StepError);
 
 impl fmt::Debug for TrellisWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrellisWorld").field("title", &self.title).finish_non_exhaustive()
+        f.debug_struct("TrellisWorld")
+            .field("title", &self.title)
+            .finish_non_exhaustive()
     }
 }
 
 impl TrellisWorld {
-    #[expect(clippy::unused_async, reason = "cucumber wants a World to be made by an async function")]
+    #[expect(
+        clippy::unused_async,
+        reason = "cucumber wants a World to be made by an async function"
+    )]
     async fn open() -> Result<Self, OpenError> {
         let suite = Suite::current().map_err(OpenError)?;
         if suite.cancel.is_cancelled() {
@@ -87,7 +94,9 @@ impl TrellisWorld {
     /// A cluster that is up already: it is too late to want another.
     pub fn draft(&mut self) -> StepResult<&mut Draft> {
         if self.cluster.is_some() {
-            return Err(StepError::new("the cluster runs already; say this before its first node starts"));
+            return Err(StepError::new(
+                "the cluster runs already; say this before its first node starts",
+            ));
         }
         Ok(&mut self.draft)
     }
@@ -98,7 +107,9 @@ impl TrellisWorld {
     /// No cluster yet.
     pub fn cluster(&self) -> StepResult<&Cluster> {
         self.cluster.as_ref().ok_or_else(|| {
-            StepError::new("there is no cluster yet; begin with a step such as `a cluster of 3 nodes`")
+            StepError::new(
+                "there is no cluster yet; begin with a step such as `a cluster of 3 nodes`",
+            )
         })
     }
 
@@ -140,7 +151,11 @@ impl TrellisWorld {
 
     /// Waits for room in the node budget. A scenario takes all its places at once, so that no two can wait for each other.
     async fn take_places(&mut self, spec: &ScenarioSpec) -> StepResult {
-        let wanted = self.plan.nodes_max.max(spec.sources.managed().len()).min(self.suite.budget);
+        let wanted = self
+            .plan
+            .nodes_max
+            .max(spec.sources.managed().len())
+            .min(self.suite.budget);
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.suite.places).acquire_many_owned(wanted);
         self.places = Some(self.interruptible(places).await??);
@@ -161,27 +176,40 @@ impl TrellisWorld {
         })
     }
 
-    /// The name of the node that is meant now.
+    /// The name of the node that is meant now; a role is waited for, since it may be changing hands.
     ///
     /// # Errors
-    /// An unknown name with the known ones, or a role that nobody has, with the last view.
-    pub(crate) fn resolve(&self, node: &NodeRef) -> StepResult<NodeName> {
-        if let NodeRef::Named(name) = node {
-            return Ok(self.cluster()?.node(name)?.name().clone());
-        }
-        let kv = self.kv()?;
-        let view = kv.watch.latest().unwrap_or_default();
-        let found = match node {
-            NodeRef::Leader => view.leader.clone().inspect(|leader| kv.remember_leader(leader)),
-            NodeRef::FormerLeader => kv.former_leader(),
-            NodeRef::Follower => {
-                let leader = view.leader.as_ref();
-                let running = self.cluster()?.running();
-                running.iter().map(|n| n.name()).find(|name| leader.is_some_and(|l| l != *name)).cloned()
+    /// An unknown name with the known ones, or a role that nobody took in time, with the last view.
+    pub(crate) async fn resolve(&self, node: &NodeRef) -> StepResult<NodeName> {
+        match node {
+            NodeRef::Named(name) => Ok(self.cluster()?.node(name)?.name().clone()),
+            NodeRef::Leader => {
+                let leader = self.agreed_leader().await?;
+                self.kv()?.remember_leader(&leader);
+                Ok(leader)
             }
-            NodeRef::Named(_) => unreachable!("named nodes were returned above"),
-        };
-        found.ok_or_else(|| StepError::new(format!("no node is {node} now; last seen: {view}")))
+            NodeRef::Follower => {
+                let leader = self.agreed_leader().await?;
+                let running = self.cluster()?.running();
+                let follower = running.iter().find(|node| *node.name() != leader);
+                follower.map(|node| node.name().clone()).ok_or_else(|| {
+                    StepError::new(format!(
+                        "no node follows: {leader} is the only one that runs"
+                    ))
+                })
+            }
+            NodeRef::FormerLeader => self.kv()?.former_leader().ok_or_else(|| {
+                StepError::new("no step acted on the leader yet, so there is no former one")
+            }),
+        }
+    }
+
+    async fn agreed_leader(&self) -> StepResult<NodeName> {
+        let goal = "a leader that a quorum agrees on";
+        let view = self
+            .await_replicas(goal, LEADER_WITHIN, |view| view.leader.is_some())
+            .await?;
+        Ok(view.leader.expect("the wait was for a leader"))
     }
 
     /// Waits on the observation of replicas, and shows progress meanwhile.
@@ -250,7 +278,10 @@ impl TrellisWorld {
             Some(cluster) => {
                 let panics = cluster.tasks().panics();
                 cluster.release().await?;
-                panics.into_iter().next().map_or(Ok(()), |panic| Err(StepError::from(panic)))
+                panics
+                    .into_iter()
+                    .next()
+                    .map_or(Ok(()), |panic| Err(StepError::from(panic)))
             }
             None => Ok(()),
         };

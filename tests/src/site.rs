@@ -50,7 +50,7 @@ impl Site {
             deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
             cluster: ClusterRequest {
                 network: "test".to_owned(),
-                folder: self.clusters().to_owned(),
+                folder: self.clusters(),
                 ledger: Arc::clone(&self.ledger),
             },
             planned: Vec::new(),

@@ -194,7 +194,7 @@ impl Cluster {
             operation: Operation::ReadLogs,
             node: name.clone(),
             log: None,
-            source,
+            source: Box::new(source),
         })
     }
 

@@ -35,7 +35,7 @@ pub enum OperationError {
         log: Option<LogTail>,
         /// The backend's reason.
         #[source]
-        source: ProviderError,
+        source: Box<ProviderError>,
     },
     /// The node was started but did not become ready, or could not be configured.
     #[error("could not {operation} {node}")]
@@ -46,7 +46,7 @@ pub enum OperationError {
         node: NodeName,
         /// Why.
         #[source]
-        source: BootstrapError,
+        source: Box<BootstrapError>,
     },
     /// Several nodes failed at once.
     #[error("{} nodes failed:{}", .0.len(), Lines(.0))]

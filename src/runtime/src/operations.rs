@@ -106,7 +106,7 @@ impl Cluster {
         let failed = |source| OperationError::Bootstrap {
             operation: Operation::PatchConfig,
             node: name.clone(),
-            source,
+            source: Box::new(source),
         };
         fleet
             .override_config(permit.name(), overrides)
@@ -207,7 +207,7 @@ impl Cluster {
         ready.map_err(|source| OperationError::Bootstrap {
             operation: permit.operation(),
             node: name.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 
@@ -229,7 +229,7 @@ impl Cluster {
             operation: permit.operation(),
             node: permit.name().clone(),
             log: control.log_tail(permit.name(), LOG_LINES).await.ok(),
-            source,
+            source: Box::new(source),
         })
     }
 

@@ -78,11 +78,8 @@ pub trait ReplicatedKv: Send + Sync + 'static {
     ///
     /// # Errors
     /// A refusal.
-    async fn set_voters(
-        &self,
-        leader: &NodeHandle,
-        voters: &[NodeHandle],
-    ) -> Result<(), KvRefusal>;
+    async fn set_voters(&self, leader: &NodeHandle, voters: &[NodeHandle])
+    -> Result<(), KvRefusal>;
 }
 
 /// One node as it was seen last.
@@ -120,8 +117,13 @@ pub struct ReplicaView {
 impl ReplicaView {
     /// Whether all running nodes answer and hold the same keys and values, as of the same log entry.
     pub fn is_replicated(&self) -> bool {
-        let mut states = self.members.values().map(|member| (&member.digest, member.applied));
-        let Some(first) = states.next() else { return false };
+        let mut states = self
+            .members
+            .values()
+            .map(|member| (&member.digest, member.applied));
+        let Some(first) = states.next() else {
+            return false;
+        };
         self.members.values().all(|member| member.answers) && states.all(|state| state == first)
     }
 
@@ -147,7 +149,9 @@ impl fmt::Display for ReplicaView {
                 continue;
             }
             let leader = member.leader.as_ref().map_or("nobody", NodeName::as_str);
-            let applied = member.applied.map_or_else(|| "none".to_owned(), |index| index.to_string());
+            let applied = member
+                .applied
+                .map_or_else(|| "none".to_owned(), |index| index.to_string());
             write!(
                 f,
                 "\n  {name}: {} in term {}, follows {leader}, applied {applied}, {} keys ({:.8}), {} voters",
@@ -207,7 +211,9 @@ impl<O: Observer> ReplicaObservation<O> {
 #[async_trait]
 impl<O: Observer> ReplicaWatch for ReplicaObservation<O> {
     fn latest(&self) -> Option<ReplicaView> {
-        self.handle.latest().map(|observed| (self.view)(&observed.snapshot))
+        self.handle
+            .latest()
+            .map(|observed| (self.view)(&observed.snapshot))
     }
 
     async fn wait_for(
@@ -256,7 +262,10 @@ mod tests {
         ReplicaView {
             leader: Some("A".parse().unwrap()),
             term: 2,
-            members: members.iter().map(|(n, m)| (n.parse().unwrap(), m.clone())).collect(),
+            members: members
+                .iter()
+                .map(|(n, m)| (n.parse().unwrap(), m.clone()))
+                .collect(),
         }
     }
 
@@ -267,9 +276,15 @@ mod tests {
         assert!(same.is_replicated() && same.all_follow_the_leader());
         let other = view(&[("A", member("A", 2, "x")), ("B", member("A", 2, "y"))]);
         assert!(!other.is_replicated());
-        let behind = MemberView { applied: Some(6), ..member("A", 2, "x") };
+        let behind = MemberView {
+            applied: Some(6),
+            ..member("A", 2, "x")
+        };
         assert!(!view(&[("A", member("A", 2, "x")), ("B", behind)]).is_replicated());
-        let silent = MemberView { answers: false, ..member("A", 2, "x") };
+        let silent = MemberView {
+            answers: false,
+            ..member("A", 2, "x")
+        };
         assert!(!view(&[("A", member("A", 2, "x")), ("B", silent)]).is_replicated());
     }
 

@@ -35,7 +35,12 @@ struct State {
 impl KvSession {
     pub(crate) fn new(port: Arc<dyn ReplicatedKv>, cluster: Cluster) -> Self {
         let watch = port.observe(&cluster);
-        Self { port, watch, cluster, state: Arc::default() }
+        Self {
+            port,
+            watch,
+            cluster,
+            state: Arc::default(),
+        }
     }
 
     /// A key that this session did not use before.
@@ -46,7 +51,9 @@ impl KvSession {
     }
 
     fn acknowledge(&self, key: &str, value: &str) {
-        self.state().acknowledged.insert(key.to_owned(), value.to_owned());
+        self.state()
+            .acknowledged
+            .insert(key.to_owned(), value.to_owned());
     }
 
     /// Every key that a node acknowledged, with the last value.
@@ -90,7 +97,10 @@ impl KvSession {
     /// Waits until a quorum agrees on a leader, seen after this call, but not for long: whether there is one in time is the caller's to judge.
     pub(crate) async fn await_leader(&self) {
         let leader = Box::new(|view: &ReplicaView| view.leader.is_some());
-        let _ = self.watch.wait_for("a leader to write through", LEADER_WITHIN, leader).await;
+        let _ = self
+            .watch
+            .wait_for("a leader to write through", LEADER_WITHIN, leader)
+            .await;
     }
 
     /// Writes through the node that leads now, or through any running node where nobody is seen to.
@@ -109,7 +119,11 @@ impl KvSession {
     async fn put_through(&self, node: NodeHandle, key: &str, value: &str) -> Result<(), KvRefusal> {
         let refusal = self.port.put(&node, key, value).await;
         // The node knows better than our last look who leads.
-        let Err(KvRefusal::NotLeader { leader: Some(leader), .. }) = &refusal else {
+        let Err(KvRefusal::NotLeader {
+            leader: Some(leader),
+            ..
+        }) = &refusal
+        else {
             return refusal;
         };
         match self.cluster.node(leader) {
@@ -121,7 +135,9 @@ impl KvSession {
     fn entrance(&self) -> Option<NodeHandle> {
         let leader = self.watch.latest().and_then(|view| view.leader);
         let running = self.cluster.running();
-        let leading = running.iter().find(|node| Some(node.name()) == leader.as_ref());
+        let leading = running
+            .iter()
+            .find(|node| Some(node.name()) == leader.as_ref());
         leading.or_else(|| running.first()).cloned()
     }
 

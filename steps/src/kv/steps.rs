@@ -54,7 +54,13 @@ async fn write_keys(world: &mut TrellisWorld, count: Count) -> StepResult {
 async fn write_key(world: &mut TrellisWorld, value: String, key: String) -> StepResult {
     let kv = world.kv()?.clone();
     let goal = format!("a write to key {key:?} to be acknowledged");
-    within_budget(world, &goal, WRITE_WITHIN, kv.put_until_acknowledged(&key, &value)).await
+    within_budget(
+        world,
+        &goal,
+        WRITE_WITHIN,
+        kv.put_until_acknowledged(&key, &value),
+    )
+    .await
 }
 
 #[given(expr = "key {string} reads {string} on {node}")]
@@ -66,13 +72,18 @@ async fn key_reads(
     expected: String,
     node: NodeRef,
 ) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let kv = world.kv()?;
-    let found = kv.port.get(&world.cluster()?.node(&name)?, &key, Read::Linearizable).await?;
+    let found = kv
+        .port
+        .get(&world.cluster()?.node(&name)?, &key, Read::Linearizable)
+        .await?;
     if found.as_ref() == Some(&expected) {
         return Ok(());
     }
-    Err(StepError::new(format!("key {key:?} reads {found:?} on {name}, not {expected:?}")))
+    Err(StepError::new(format!(
+        "key {key:?} reads {found:?} on {name}, not {expected:?}"
+    )))
 }
 
 #[given(expr = "every node has every acknowledged write within {duration}")]
@@ -99,7 +110,9 @@ async fn nothing_lost(world: &mut TrellisWorld) -> StepResult {
 #[then(expr = "a linearizable read of every acknowledged key gives its value")]
 async fn linearizable(world: &mut TrellisWorld) -> StepResult {
     let kv = world.kv()?;
-    let leader = world.cluster()?.node(&world.resolve(&NodeRef::Leader)?)?;
+    let leader = world
+        .cluster()?
+        .node(&world.resolve(&NodeRef::Leader).await?)?;
     verify(kv, &leader, Read::Linearizable, &kv.acknowledged()).await
 }
 
@@ -110,7 +123,9 @@ async fn keep_writing(world: &mut TrellisWorld) -> StepResult {
     let kv = world.kv()?;
     if let Some(earlier) = kv.set_writer(Writer::start(kv)) {
         earlier.stop().await;
-        return Err(StepError::new("writes go on already; say `I stop writing` first"));
+        return Err(StepError::new(
+            "writes go on already; say `I stop writing` first",
+        ));
     }
     Ok(())
 }
@@ -159,7 +174,10 @@ async fn refused(world: &mut TrellisWorld, within: Within) -> StepResult {
     let kv = world.kv()?;
     for node in world.cluster()?.running() {
         let key = kv.next_key();
-        let put = tokio::time::timeout(*within, kv.port.put(&node, &key, "must not be acknowledged"));
+        let put = tokio::time::timeout(
+            *within,
+            kv.port.put(&node, &key, "must not be acknowledged"),
+        );
         match world.interruptible(put).await? {
             Err(_) => {
                 return Err(StepError::new(format!(
@@ -168,13 +186,18 @@ async fn refused(world: &mut TrellisWorld, within: Within) -> StepResult {
                 )));
             }
             Ok(Ok(())) => {
-                return Err(StepError::new(format!("{} acknowledged a write", node.name())));
+                return Err(StepError::new(format!(
+                    "{} acknowledged a write",
+                    node.name()
+                )));
             }
             Ok(Err(refusal @ (KvRefusal::Unreachable(_) | KvRefusal::Other(_)))) => {
                 return Err(StepError::from(refusal)
                     .within(format!("{} did not refuse a write, it failed", node.name())));
             }
-            Ok(Err(refusal)) => world.journal.note(format!("{} refused a write: {refusal}", node.name())),
+            Ok(Err(refusal)) => world
+                .journal
+                .note(format!("{} refused a write: {refusal}", node.name())),
         }
     }
     Ok(())
@@ -187,30 +210,47 @@ async fn accepted(world: &mut TrellisWorld, within: Within) -> StepResult {
     let kv = world.kv()?.clone();
     let key = kv.next_key();
     let goal = "a write to be acknowledged";
-    within_budget(world, goal, *within, kv.put_until_acknowledged(&key, "accepted")).await
+    within_budget(
+        world,
+        goal,
+        *within,
+        kv.put_until_acknowledged(&key, "accepted"),
+    )
+    .await
 }
 
 #[given(expr = "I add {node} to the voters")]
 #[when(expr = "I add {node} to the voters")]
 #[then(expr = "I add {node} to the voters")]
 async fn add_voter(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    let name = world.resolve(&node)?;
+    let name = world.resolve(&node).await?;
     let kv = world.kv()?;
     let node = world.cluster()?.node(&name)?;
-    let view = world.await_replicas("a leader to add a voter through", WRITE_WITHIN, |v| v.leader.is_some()).await?;
+    let view = world
+        .await_replicas("a leader to add a voter through", WRITE_WITHIN, |v| {
+            v.leader.is_some()
+        })
+        .await?;
     let leader_name = view.leader.clone().expect("the wait was for a leader");
     let leader = world.cluster()?.node(&leader_name)?;
-    let mut voters: Vec<NodeName> =
-        view.members.get(&leader_name).map(|leader| leader.voters.iter().cloned().collect()).unwrap_or_default();
+    let mut voters: Vec<NodeName> = view
+        .members
+        .get(&leader_name)
+        .map(|leader| leader.voters.iter().cloned().collect())
+        .unwrap_or_default();
     voters.push(name.clone());
-    let voters = voters.iter().map(|name| world.cluster()?.node(name).map_err(StepError::from));
+    let voters = voters
+        .iter()
+        .map(|name| world.cluster()?.node(name).map_err(StepError::from));
     let voters: Vec<NodeHandle> = voters.collect::<StepResult<_>>()?;
     let change = async {
         kv.port.add_learner(&leader, &node).await?;
         kv.port.set_voters(&leader, &voters).await
     };
     world.interruptible(change).await?.map_err(|refusal| {
-        StepError::from(refusal).within(format!("could not add {name} to the voters through {leader_name}"))
+        StepError::from(refusal).within(format!(
+            "could not add {name} to the voters through {leader_name}"
+        ))
     })
 }
 
@@ -227,13 +267,19 @@ async fn within_budget(
 ) -> StepResult {
     let kv = world.kv()?;
     let seen = || {
-        let refusal = kv.last_refusal().map(|text| format!("; the last refusal: {text}")).unwrap_or_default();
+        let refusal = kv
+            .last_refusal()
+            .map(|text| format!("; the last refusal: {text}"))
+            .unwrap_or_default();
         format!("{}{refusal}", kv.watch.latest().unwrap_or_default())
     };
     let wait = tokio::time::timeout(within, work);
     match world.watched(goal, within, seen, wait).await? {
         Ok(()) => Ok(()),
-        Err(_) => Err(StepError::new(format!("waited {within:?} for {goal}; last seen: {}", seen()))),
+        Err(_) => Err(StepError::new(format!(
+            "waited {within:?} for {goal}; last seen: {}",
+            seen()
+        ))),
     }
 }
 
@@ -250,12 +296,17 @@ async fn verify_on_every_node(world: &TrellisWorld) -> StepResult {
     let kv = world.kv()?;
     let acknowledged = kv.acknowledged();
     if acknowledged.is_empty() {
-        return Err(StepError::new("no write was acknowledged so far, so there is nothing to check"));
+        return Err(StepError::new(
+            "no write was acknowledged so far, so there is nothing to check",
+        ));
     }
     for node in world.cluster()?.running() {
         verify(kv, &node, Read::Local, &acknowledged).await?;
     }
-    world.journal.note(format!("{} acknowledged writes are on every node", acknowledged.len()));
+    world.journal.note(format!(
+        "{} acknowledged writes are on every node",
+        acknowledged.len()
+    ));
     Ok(())
 }
 
@@ -270,8 +321,9 @@ async fn verify(
         .buffer_unordered(READS_MAX);
     let mut lost = Vec::new();
     while let Some((key, value, found)) = reads.next().await {
-        let found = found
-            .map_err(|refusal| StepError::from(refusal).within(format!("{node} did not read {key}")))?;
+        let found = found.map_err(|refusal| {
+            StepError::from(refusal).within(format!("{node} did not read {key}"))
+        })?;
         if found.as_ref() != Some(value) {
             lost.push(format!("{key} reads {found:?}, not {value:?}"));
         }

@@ -50,7 +50,10 @@ impl Writer {
         // The sender is dropped when the task has ended.
         while self.done.changed().await.is_ok() {}
         let acknowledged = *self.done.borrow();
-        Written { acknowledged, refused: self.counts.refused.load(Ordering::Relaxed) }
+        Written {
+            acknowledged,
+            refused: self.counts.refused.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use crate::{StepError, StepResult};
 
 /// How long a child may take to end when its scenario is over.
 const END_WITHIN: Duration = Duration::from_secs(10);
+/// How long what a child printed may take to arrive after its end.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A run of the harness as a child process.
 pub(crate) struct HarnessRun {
@@ -66,13 +68,23 @@ impl HarnessRun {
             // A Ctrl-C at the terminal is for the outer run, which ends its children itself.
             .process_group(0)
             .spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| StepError::new("the harness ended before it could be watched"))?;
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        let pid =
+            pid.ok_or_else(|| StepError::new("the harness ended before it could be watched"))?;
         let begun = Instant::now();
         let (text, output) = watch::channel(Arc::default());
         let (ended, exit) = watch::channel(None);
         tokio::spawn(follow(child, text, ended, begun));
-        Ok(Self { pid, folder: folder.to_owned(), output, exit, begun })
+        Ok(Self {
+            pid,
+            folder: folder.to_owned(),
+            output,
+            exit,
+            begun,
+        })
     }
 
     /// Everything it printed so far, both streams as they came.
@@ -81,7 +93,11 @@ impl HarnessRun {
     }
 
     pub(crate) fn last_line(&self) -> String {
-        self.output().lines().last().unwrap_or("nothing printed yet").to_owned()
+        self.output()
+            .lines()
+            .last()
+            .unwrap_or("nothing printed yet")
+            .to_owned()
     }
 
     pub(crate) fn exit_code(&self) -> Option<i32> {
@@ -108,8 +124,12 @@ impl HarnessRun {
         let wait = output.wait_for(|output| output.contains(text));
         match timeout(within, wait).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(self.complaint(&format!("the harness ended without printing {text:?}"))),
-            Err(_) => Err(self.complaint(&format!("the harness did not print {text:?} within {within:?}"))),
+            Ok(Err(_)) => {
+                Err(self.complaint(&format!("the harness ended without printing {text:?}")))
+            }
+            Err(_) => Err(self.complaint(&format!(
+                "the harness did not print {text:?} within {within:?}"
+            ))),
         }
     }
 
@@ -124,7 +144,9 @@ impl HarnessRun {
     /// The process ids in the inventories that it printed.
     pub(crate) fn pids(&self) -> BTreeSet<u32> {
         let pid = Regex::new(r"\bpid (\d+)").expect("the expression is a constant");
-        pid.captures_iter(&self.output()).filter_map(|found| found[1].parse().ok()).collect()
+        pid.captures_iter(&self.output())
+            .filter_map(|found| found[1].parse().ok())
+            .collect()
     }
 
     /// Runs `trellis clean` on its state folder.
@@ -141,13 +163,20 @@ impl HarnessRun {
             return Ok(text);
         }
         let errors = String::from_utf8_lossy(&cleaned.stderr);
-        Err(StepError::new(format!("trellis clean failed ({}):\n{text}{errors}", cleaned.status)))
+        Err(StepError::new(format!(
+            "trellis clean failed ({}):\n{text}{errors}",
+            cleaned.status
+        )))
     }
 
     /// What it owned and is still there, in words: entries of its ledger and node folders.
     pub(crate) fn left(&self) -> StepResult<Vec<String>> {
         let known = known_runs(&self.folder.join("state"))?;
-        let mut left: Vec<String> = known.live.iter().map(|run| format!("live run {run}")).collect();
+        let mut left: Vec<String> = known
+            .live
+            .iter()
+            .map(|run| format!("live run {run}"))
+            .collect();
         for run in &known.abandoned {
             left.push(format!("abandoned run {} with {:?}", run.run(), run.left()));
         }
@@ -185,25 +214,46 @@ async fn follow(
 ) {
     let stdout = child.stdout.take().map(|stream| read(stream, &output));
     let stderr = child.stderr.take().map(|stream| read(stream, &output));
-    let streams = async {
+    let mut streams = std::pin::pin!(async {
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
             futures::join!(stdout, stderr);
         }
-    };
-    // Grandchildren that were handed the streams must not keep us.
-    let (status, ()) = futures::join!(child.wait(), async {
-        let _ = timeout(Duration::from_secs(600), streams).await;
     });
+    let status = tokio::select! {
+        status = child.wait() => {
+            // A grandchild that was handed the streams must not keep us.
+            let _ = timeout(DRAIN_WITHIN, streams).await;
+            status
+        }
+        () = &mut streams => child.wait().await,
+    };
     let code = status.ok().and_then(|status| status.code());
-    ended.send_replace(Some(Exit { code, took: begun.elapsed() }));
+    ended.send_replace(Some(Exit {
+        code,
+        took: begun.elapsed(),
+    }));
 }
 
 async fn read(mut stream: impl AsyncRead + Unpin, output: &watch::Sender<Arc<String>>) {
-    let mut buffer = [0; 8192];
+    let mut buffer = vec![0; 8192];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
         let text = String::from_utf8_lossy(&buffer[..length]);
         output.send_modify(|all| Arc::make_mut(all).push_str(&text));
     }
+}
+
+/// Kills the process of an instance such as `pid 4711` without telling the harness.
+pub(super) fn kill_behind_our_back(instance: &str) -> StepResult {
+    let pid = instance
+        .strip_prefix("pid ")
+        .and_then(|pid| pid.parse().ok())
+        .and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| {
+        StepError::new(format!(
+            "{instance:?} is no process of this machine, so nobody else can kill it"
+        ))
+    })?;
+    Ok(kill_process(pid, Signal::KILL)?)
 }
 
 /// Node folders below a run folder.
@@ -233,13 +283,19 @@ fn clusters(folder: &Path, left: &mut Vec<String>) -> StepResult {
 /// # Errors
 /// Those that still do.
 pub(super) async fn gone(pids: &BTreeSet<u32>, within: Duration) -> Result<(), Vec<u32>> {
-    let waits = pids.iter().map(|pid| tokio::task::spawn_blocking({
-        let pid = *pid;
-        move || (pid, has_ended(pid, within))
-    }));
+    let waits = pids.iter().map(|pid| {
+        tokio::task::spawn_blocking({
+            let pid = *pid;
+            move || (pid, has_ended(pid, within))
+        })
+    });
     let waited = futures::future::join_all(waits).await;
-    let left: Vec<u32> =
-        waited.into_iter().flatten().filter(|(_, ended)| !ended).map(|(pid, _)| pid).collect();
+    let left: Vec<u32> = waited
+        .into_iter()
+        .flatten()
+        .filter(|(_, ended)| !ended)
+        .map(|(pid, _)| pid)
+        .collect();
     if left.is_empty() { Ok(()) } else { Err(left) }
 }
 
