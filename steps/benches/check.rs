@@ -24,8 +24,14 @@ fn main() {
     }
     let all: CapabilitySet = Capability::ALL.into_iter().collect();
     let name = "kv".parse().expect("kv is an application name");
-    let facts = SuiteFacts { apps: vec![(name, all)], backend: all, budget: 12 };
-    let mut times: Vec<Duration> = (0..ROUNDS).map(|_| measure(folder.path(), &facts)).collect();
+    let facts = SuiteFacts {
+        apps: vec![(name, all)],
+        backend: all,
+        budget: 12,
+    };
+    let mut times: Vec<Duration> = (0..ROUNDS)
+        .map(|_| measure(folder.path(), &facts))
+        .collect();
     let first = times[0];
     times.sort();
     println!(
@@ -41,7 +47,11 @@ fn measure(root: &Path, facts: &SuiteFacts) -> Duration {
     let checked = check(root, &Selection::default(), facts).expect("the features are there");
     let took = begun.elapsed();
     assert_eq!(checked.scenarios(), FEATURES * SCENARIOS_OF_EACH);
-    assert!(checked.problems.is_empty(), "{:?}", checked.problems.first());
+    assert!(
+        checked.problems.is_empty(),
+        "{:?}",
+        checked.problems.first()
+    );
     took
 }
 

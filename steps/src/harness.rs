@@ -8,10 +8,12 @@ mod record;
 mod run;
 mod screen;
 mod signals;
+mod summary;
 mod writers;
 
 use std::{
-    io::{self, IsTerminal},
+    collections::HashMap,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
@@ -19,21 +21,20 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{runtime::Runtime, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use trellis_bootstrap::{Deployer, LedgerError, RunLedger, known_runs};
+use trellis_bootstrap::{Deployer, LedgerError, RunLedger};
 use trellis_report::{RunFolder, RunFolderError};
 
 pub use options::{HarnessOptions, default_state_folder};
 
-use options::Color;
 use record::Outcome;
 use run::Context;
 use screen::{Console, Screen};
 use signals::Signals;
 
 use crate::{
-    StepError, Suite, SuiteApp,
+    ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
     check::{SelectionError, SuiteCheck, SuiteFacts, check},
 };
 
@@ -47,6 +48,13 @@ const COMMAND: &str = "cargo test --test cucumber --";
 
 /// Makes a backend of what was said on the command line.
 type MakeDeployer = Box<dyn Fn(&HarnessOptions) -> Arc<dyn Deployer>>;
+
+/// The backend that was chosen for a run.
+struct Backend {
+    name: &'static str,
+    deployer: Arc<dyn Deployer>,
+    budget: usize,
+}
 
 /// Runs features; made by a composition root.
 #[must_use]
@@ -164,16 +172,24 @@ impl Harness {
         })
     }
 
-    fn execute(self, options: &HarnessOptions, screen: &Screen) -> Result<ExitCode, HarnessError> {
-        let (deployer_name, deployer) = self.choose_deployer(options)?;
+    fn execute(
+        mut self,
+        options: &HarnessOptions,
+        screen: &Screen,
+    ) -> Result<ExitCode, HarnessError> {
+        let Ok(features) = self.features.canonicalize() else {
+            return Err(HarnessError::NoFeatures(self.features));
+        };
+        self.features = features;
+        let backend = self.choose_backend(options)?;
         let begun = Instant::now();
-        let checked = self.check(options, &*deployer)?;
+        let checked = self.check(options, &backend)?;
         if options.list {
-            print_list(&checked, options.is_terse(), screen);
+            summary::list(&checked, options, screen);
             return Ok(ExitCode::SUCCESS);
         }
         if !checked.problems.is_empty() {
-            print_problems(&checked, options, screen);
+            summary::problems(&checked, options, screen);
             return Ok(EXIT_REFUSED.into());
         }
         if checked.scenarios() == 0 || options.wants_nothing() {
@@ -186,26 +202,27 @@ impl Harness {
         if options.dry_run {
             screen.line(format_args!(
                 "checked {} ({}) in {} ms; nothing was started",
-                counted(checked.scenarios(), "scenario"),
-                counted(checked.steps, "step"),
+                summary::counted(checked.scenarios(), "scenario"),
+                summary::counted(checked.steps, "step"),
                 begun.elapsed().as_millis()
             ));
             return Ok(ExitCode::SUCCESS);
         }
-        self.run(options, screen, checked, deployer_name, deployer)
+        self.run(options, screen, checked, backend)
     }
 
-    fn choose_deployer(
-        &self,
-        options: &HarnessOptions,
-    ) -> Result<(&'static str, Arc<dyn Deployer>), HarnessError> {
+    fn choose_backend(&self, options: &HarnessOptions) -> Result<Backend, HarnessError> {
         let said = options.deployer.as_deref().or(self.default_deployer);
         let found = match said {
             Some(wanted) => self.deployers.iter().find(|(name, _)| *name == wanted),
             None => self.deployers.first(),
         };
         match found {
-            Some((name, make)) => Ok((name, make(options))),
+            Some((name, make)) => Ok(Backend {
+                name,
+                deployer: make(options),
+                budget: options.budget(),
+            }),
             None => Err(HarnessError::UnknownDeployer {
                 wanted: said.unwrap_or("(none)").to_owned(),
                 known: self.deployers.iter().map(|(name, _)| *name).collect(),
@@ -216,7 +233,7 @@ impl Harness {
     fn check(
         &self,
         options: &HarnessOptions,
-        deployer: &dyn Deployer,
+        backend: &Backend,
     ) -> Result<SuiteCheck, HarnessError> {
         if self.apps.is_empty() {
             return Err(HarnessError::NoApplication);
@@ -229,8 +246,8 @@ impl Harness {
         };
         let facts = SuiteFacts {
             apps: self.apps.iter().map(app).collect(),
-            backend: deployer.capabilities(),
-            budget: options.budget(),
+            backend: backend.deployer.capabilities(),
+            budget: backend.budget,
         };
         Ok(check(
             &self.features,
@@ -239,46 +256,18 @@ impl Harness {
         )?)
     }
 
+    /// Runs what was checked, from the folder of the run to its last line.
     fn run(
         self,
         options: &HarnessOptions,
         screen: &Screen,
         mut checked: SuiteCheck,
-        deployer_name: &str,
-        deployer: Arc<dyn Deployer>,
+        backend: Backend,
     ) -> Result<ExitCode, HarnessError> {
-        let (state, budget) = (options.state(), options.budget());
-        point_out_abandoned(&state, screen)?;
-        let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
-        log_to(folder.path());
-        let ledger = Arc::new(RunLedger::open(&state, folder.id().parse()?)?);
         let total = checked.scenarios();
-        screen.line(format_args!(
-            "running {} on {deployer_name}: at most {} at one time, at most {budget} nodes",
-            counted(total, "scenario"),
-            options.concurrency()
-        ));
-        let suite = Suite {
-            apps: self.apps,
-            deployer,
-            ledger: Arc::clone(&ledger),
-            folder: folder.path().to_owned(),
-            budget,
-            places: Arc::new(Semaphore::new(budget)),
-            cancel: CancellationToken::new(),
-            progress: Arc::new(Console::new(screen.clone())),
-            plans: std::mem::take(&mut checked.plans),
-            trellis_command: self.trellis_command,
-            clusters: AtomicU64::new(0),
-        };
-        let suite = suite.install();
-        let command = again_command(self.command, options);
-        let context = Arc::new(Context::new(
-            Arc::clone(&suite),
-            folder,
-            options.keep,
-            command,
-        ));
+        let plans = std::mem::take(&mut checked.plans);
+        let context = self.prepare(options, screen, backend, plans)?;
+        let cancel = context.suite.cancel.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -286,21 +275,55 @@ impl Harness {
         let result = {
             let _inside = runtime.enter();
             let signals = Signals::take().map_err(HarnessError::Machinery)?;
-            runtime.spawn(signals.answer(suite.cancel.clone(), screen.clone()));
+            runtime.spawn(signals.answer(cancel.clone(), screen.clone()));
             runtime.block_on(run::run(&context, checked.features, total, options, screen))
         };
-        end(runtime);
-        let outcome = result.map_err(HarnessError::Broken);
-        print_left(&ledger, screen)?;
-        let outcome = outcome?;
-        print_outcome(&outcome, context.folder.path(), screen);
-        Ok(exit_code(&outcome, suite.cancel.is_cancelled()))
+        // What hangs is left behind; it ends with the process.
+        runtime.shutdown_timeout(THREADS_END_WITHIN);
+        if let Err(error) = summary::left(&context.suite.ledger, screen) {
+            screen.aside(StepError::from(error));
+        }
+        let outcome = result.map_err(HarnessError::Broken)?;
+        summary::outcome(&outcome, context.folder.path(), screen);
+        Ok(exit_code(&outcome, cancel.is_cancelled()))
     }
-}
 
-/// Lets background threads come to an end; one that hangs is left behind with a limit.
-fn end(runtime: Runtime) {
-    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    /// Makes the folder, the ledger and the suite of the run.
+    fn prepare(
+        self,
+        options: &HarnessOptions,
+        screen: &Screen,
+        backend: Backend,
+        plans: HashMap<ScenarioKey, ScenarioPlan>,
+    ) -> Result<Arc<Context>, HarnessError> {
+        let state = options.state();
+        summary::abandoned(&state, screen)?;
+        let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
+        log_to(folder.path());
+        screen.line(format_args!(
+            "running {} on {}: at most {} at one time, at most {} nodes",
+            summary::counted(plans.len(), "scenario"),
+            backend.name,
+            options.concurrency(),
+            backend.budget
+        ));
+        let suite = Suite {
+            apps: self.apps,
+            deployer: backend.deployer,
+            ledger: Arc::new(RunLedger::open(&state, folder.id().parse()?)?),
+            folder: folder.path().to_owned(),
+            budget: backend.budget,
+            places: Arc::new(Semaphore::new(backend.budget)),
+            cancel: CancellationToken::new(),
+            progress: Arc::new(Console::new(screen.clone())),
+            plans,
+            trellis_command: self.trellis_command,
+            clusters: AtomicU64::new(0),
+        };
+        let command = again_command(self.command, options);
+        let context = Context::new(suite.install(), folder, options.keep, command);
+        Ok(Arc::new(context))
+    }
 }
 
 fn exit_code(outcome: &Outcome, interrupted: bool) -> ExitCode {
@@ -319,99 +342,6 @@ fn again_command(command: &str, options: &HarnessOptions) -> String {
         Some(deployer) => format!("{command} --deployer {deployer}"),
         None => command.to_owned(),
     }
-}
-
-fn print_list(checked: &SuiteCheck, terse: bool, screen: &Screen) {
-    for name in checked.names() {
-        screen.line(format_args!("{name}: test"));
-    }
-    if !terse {
-        screen.line(format_args!(
-            "\n{} tests, 0 benchmarks",
-            checked.scenarios()
-        ));
-    }
-}
-
-fn print_problems(checked: &SuiteCheck, options: &HarnessOptions, screen: &Screen) {
-    let colored = match options.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && !options::no_color(),
-    };
-    for problem in &checked.problems {
-        screen.aside(problem.render(colored));
-    }
-    let (problems, scenarios) = (checked.problems.len(), checked.scenarios());
-    screen.aside(format_args!(
-        "{} in {}; nothing was started",
-        counted(problems, "problem"),
-        counted(scenarios, "scenario")
-    ));
-}
-
-/// Says which runs were killed and left something behind.
-fn point_out_abandoned(state: &Path, screen: &Screen) -> Result<(), HarnessError> {
-    let mut left_behind = 0;
-    for run in known_runs(state)?.abandoned {
-        if run.left().is_empty() {
-            run.forget()?;
-        } else {
-            left_behind += 1;
-        }
-    }
-    if left_behind > 0 {
-        let runs = counted(left_behind, "killed run");
-        screen.line(format_args!(
-            "note: {runs} left things behind; `trellis clean` removes them"
-        ));
-    }
-    Ok(())
-}
-
-/// Closes the ledger, and says what is left in it.
-fn print_left(ledger: &RunLedger, screen: &Screen) -> Result<(), HarnessError> {
-    let left = ledger.close()?;
-    for resource in &left {
-        screen.line(format_args!(
-            "left behind: {} {} ({})",
-            resource.kind, resource.id, resource.backend
-        ));
-    }
-    if !left.is_empty() {
-        screen.line("`trellis clean` removes what was left behind");
-    }
-    Ok(())
-}
-
-/// The last lines of a run; the very last one is for programs.
-fn print_outcome(outcome: &Outcome, folder: &Path, screen: &Screen) {
-    for report in &outcome.flaky {
-        let why = report.error.lines().next().unwrap_or_default();
-        screen.line(format_args!(
-            "flaky: {} failed first: {why} ({})",
-            report.title,
-            report.bundle.display()
-        ));
-    }
-    if outcome.interrupted > 0 {
-        screen.line(format_args!("{} interrupted", outcome.interrupted));
-    }
-    if outcome.not_run > 0 {
-        screen.line(format_args!("{} not run", outcome.not_run));
-    }
-    screen.line(format_args!("run folder: {}", folder.display()));
-    let skipped = outcome.skipped + outcome.interrupted + outcome.not_run;
-    screen.line(format_args!(
-        "{} passed, {} failed, {skipped} skipped",
-        outcome.passed,
-        outcome.failed.len()
-    ));
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 /// Lets the harness's own log go into the run's folder; a run without a log is still a run.

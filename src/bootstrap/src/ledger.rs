@@ -127,7 +127,7 @@ impl RunLedger {
     ///
     /// # Errors
     /// A ledger that cannot be read or removed.
-    pub fn close(self) -> Result<Vec<Resource>, LedgerError> {
+    pub fn close(&self) -> Result<Vec<Resource>, LedgerError> {
         let left = read(&self.path)?;
         if left.is_empty() {
             remove(&self.path)?;

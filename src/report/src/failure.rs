@@ -56,16 +56,17 @@ impl FailureReport {
         self
     }
 
-    /// Writes the report into the folder of its attempt.
+    /// Writes the report into the folder of its attempt, with the whole error however long it is.
     ///
     /// # Errors
     /// A folder that cannot be written.
     pub fn write(&self) -> io::Result<()> {
         fs::create_dir_all(&self.bundle)?;
-        fs::write(self.bundle.join(FILE), format!("{self}\n"))
+        fs::write(self.bundle.join(FILE), format!("{self:#}\n"))
     }
 }
 
+/// On one screen; all of the error in the alternate form.
 impl fmt::Display for FailureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FAILED  {}", self.title)?;
@@ -75,7 +76,8 @@ impl fmt::Display for FailureReport {
         if let Some(step) = &self.step {
             write!(f, "\n  at {}  ({})", step.text.trim(), step.place)?;
         }
-        for line in middle_cut(&self.error, ERROR_LINES_MAX) {
+        let lines_max = if f.alternate() { usize::MAX } else { ERROR_LINES_MAX };
+        for line in middle_cut(&self.error, lines_max) {
             write!(f, "\n  | {line}")?;
         }
         if let Some(nodes) = &self.nodes {
@@ -237,11 +239,12 @@ mod tests {
     fn the_report_is_kept_beside_the_logs() {
         let root = tempfile::tempdir().unwrap();
         let report = FailureReport {
+            error: "line\n".repeat(500),
             bundle: root.path().join("a/b"),
             ..report()
         };
         report.write().unwrap();
         let text = fs::read_to_string(root.path().join("a/b/failure.txt")).unwrap();
-        assert_eq!(text, format!("{report}\n"));
+        assert_eq!(text.matches("| line\n").count(), 500);
     }
 }

@@ -101,7 +101,7 @@ impl RunFolder {
         }
         self.path
             .join("scenarios")
-            .join(slug(&feature.to_string_lossy()))
+            .join(tail(&slug_all(&feature.to_string_lossy())))
             .join(scenario)
     }
 }

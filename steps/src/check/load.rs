@@ -170,12 +170,21 @@ fn unreadable(error: &ParseFileError, text: &FeatureText) -> Problem {
         ParseFileError::Reading { source, .. } => {
             Problem::new(text, 1, format!("the feature cannot be read: {source}"))
         }
-        ParseFileError::Parsing { error: Some(error), source, .. } => {
-            let line = place_of(error, text).unwrap_or_else(|| place_and_expectation(&source.to_string()).0);
+        ParseFileError::Parsing {
+            error: Some(error),
+            source,
+            ..
+        } => {
+            let line = place_of(error, text)
+                .unwrap_or_else(|| place_and_expectation(&source.to_string()).0);
             Problem::new(text, line, format!("the feature is not Gherkin: {error}"))
                 .labelled("not understood")
         }
-        ParseFileError::Parsing { error: None, source, .. } => {
+        ParseFileError::Parsing {
+            error: None,
+            source,
+            ..
+        } => {
             let (line, expected) = place_and_expectation(&source.to_string());
             Problem::new(text, line, "the feature is not Gherkin")
                 .labelled("not understood from here")
@@ -187,13 +196,21 @@ fn unreadable(error: &ParseFileError, text: &FeatureText) -> Problem {
 /// The line of an error of which the parser says only what it is: it has read on by then.
 fn place_of(error: &EnvError, text: &FeatureText) -> Option<usize> {
     let line = |is_it: &dyn Fn(&str) -> bool| {
-        text.as_str().lines().position(|line| is_it(line.trim())).map(|index| index + 1)
+        text.as_str()
+            .lines()
+            .position(|line| is_it(line.trim()))
+            .map(|index| index + 1)
     };
     match error {
         EnvError::UnknownKeyword(keyword) => line(&|line| line.starts_with(keyword.as_str())),
         EnvError::InconsistentCellCount(rows) => {
             let odd = rows.iter().find(|row| row.len() != rows[0].len())?;
-            line(&|line| line.trim_matches('|').split('|').map(str::trim).eq(odd.iter()))
+            line(&|line| {
+                line.trim_matches('|')
+                    .split('|')
+                    .map(str::trim)
+                    .eq(odd.iter())
+            })
         }
         EnvError::UnsupportedLanguage(_) => line(&|line| line.contains("language:")),
     }

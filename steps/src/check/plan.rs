@@ -189,9 +189,9 @@ impl Walk<'_> {
                     self.problem(step, message, None);
                 }
                 let managed: Vec<NodeName> = self.managed.iter().cloned().collect();
-                managed
-                    .into_iter()
-                    .for_each(|node| self.plan_operation(node, operation, step));
+                for node in managed {
+                    self.plan_operation(node, operation, step);
+                }
             }
         }
     }

@@ -65,11 +65,12 @@ fn problems_of(feature: &str) -> String {
         .iter()
         .map(|problem| problem.render(false))
         .collect();
+    let shown = shown.join("\n");
     shown
-        .join("\n")
         .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]

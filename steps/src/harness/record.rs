@@ -93,7 +93,7 @@ impl Record {
         for mut reports in self.tried.into_values() {
             match reports.pop() {
                 Some(_) if self.context.suite.cancel.is_cancelled() => {
-                    self.outcome.interrupted += 1
+                    self.outcome.interrupted += 1;
                 }
                 Some(last) => self.outcome.failed.push(last),
                 None => {}
@@ -222,3 +222,6 @@ pub(crate) fn panic_text(info: &event::Info) -> String {
     let text = text.or_else(|| info.downcast_ref::<&'static str>().copied());
     text.unwrap_or("a panic that did not say why").to_owned()
 }
+
+#[cfg(test)]
+mod tests;

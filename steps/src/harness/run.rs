@@ -225,9 +225,9 @@ pub(crate) async fn run(
     screen: &Screen,
 ) -> Result<Outcome, StepError> {
     let mut writers = Writers::new(options, screen.clone());
-    let mut record = Record::new(Arc::clone(context));
     let mut events = events(context, features, options);
     let listen = async {
+        let mut record = Record::new(Arc::clone(context));
         while let Some(event) = events.next().await {
             if let Ok(event) = &event {
                 if !record.takes(event) {
@@ -235,8 +235,7 @@ pub(crate) async fn run(
                 }
                 if matches!(**event, Cucumber::Finished) {
                     // Between the results and the summary.
-                    let outcome = std::mem::replace(&mut record, Record::new(Arc::clone(context)));
-                    let outcome = outcome.finish(total);
+                    let outcome = record.finish(total);
                     print_failures(&outcome, screen);
                     writers.handle(Ok(event.clone())).await;
                     return Some(outcome);

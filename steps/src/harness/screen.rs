@@ -252,7 +252,7 @@ mod tests {
         let console = Console::new(screen);
         console.waiting("a leader", &"nobody", Duration::from_secs(9));
         assert_eq!(text(), "");
-        let begun = Instant::now() + Duration::from_secs(60);
+        let begun = Instant::now() + Duration::from_mins(1);
         let due: Vec<bool> = (0..9)
             .map(|s| console.is_due("x", begun + Duration::from_secs(s)))
             .collect();

@@ -118,3 +118,23 @@ impl io::Write for Page {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_color_their_logs_with_does_not_spoil_the_xml() {
+        let text = "<a>\x1b[31mgr\u{fc}n\x00</a>\n".as_bytes().to_vec();
+        assert_eq!(printable(text), "<a>[31mgr\u{fc}n</a>\n".as_bytes());
+    }
+
+    #[test]
+    fn a_report_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("junit.xml");
+        save(&path, b"<a/>").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"<a/>");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
