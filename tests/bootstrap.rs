@@ -152,7 +152,7 @@ async fn cancelling_ends_the_bootstrap_and_removes_what_it_started() {
     let app = Sleeper::default();
     app.never_ready("B");
     let mut request = site.request(app.clone(), vec![node("A", &[]), node("B", &[])]);
-    request.spec.ready_within = Duration::from_secs(60);
+    request.spec.ready_within = Duration::from_mins(1);
     let boot = tokio::spawn(failure(request));
     while !app.events().contains(&"ready A".to_owned()) {
         tokio::task::yield_now().await;

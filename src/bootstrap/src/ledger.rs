@@ -75,12 +75,17 @@ impl RunLedger {
                 source,
             }
         };
+        // It is locked before it has its name: a cleaner that finds it must never find it free.
+        let unnamed = folder.join(format!(".{run}.new"));
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
-            .open(&path)
+            .open(&unnamed)
             .map_err(fail("create"))?;
         file.lock().map_err(fail("lock"))?;
+        let named = std::fs::hard_link(&unnamed, &path);
+        std::fs::remove_file(&unnamed).map_err(fail("name"))?;
+        named.map_err(fail("name"))?;
         Ok(Self {
             run,
             path,
@@ -307,6 +312,42 @@ mod tests {
     }
 
     #[test]
+    fn a_run_id_is_used_once_and_a_refusal_leaves_the_first_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let first = ledger(state.path());
+        first.own(&folder("a")).unwrap();
+        let again = RunLedger::open(state.path(), "run-1".parse().unwrap()).unwrap_err();
+        assert!(
+            again.to_string().starts_with("cannot name the run ledger"),
+            "{again}"
+        );
+        assert_eq!(std::fs::read_dir(runs(state.path())).unwrap().count(), 1);
+        assert_eq!(read(&first.path).unwrap(), [folder("a")]);
+    }
+
+    #[test]
+    fn a_ledger_is_never_seen_unlocked_while_its_run_lives() {
+        let state = tempfile::tempdir().unwrap();
+        let begun = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looker = scope.spawn(|| {
+                while !begun.load(std::sync::atomic::Ordering::SeqCst) {
+                    let known = known_runs(state.path()).unwrap();
+                    assert!(known.abandoned.is_empty(), "{:?}", known.abandoned);
+                }
+            });
+            let ledgers: Vec<RunLedger> = (0..500)
+                .map(|n| {
+                    RunLedger::open(state.path(), format!("run-{n}").parse().unwrap()).unwrap()
+                })
+                .collect();
+            begun.store(true, std::sync::atomic::Ordering::SeqCst);
+            looker.join().unwrap();
+            drop(ledgers);
+        });
+    }
+
+    #[test]
     fn a_clean_run_leaves_no_ledger() {
         let state = tempfile::tempdir().unwrap();
         let ledger = ledger(state.path());
@@ -322,6 +363,7 @@ mod tests {
         let ledger = ledger(state.path());
         ledger.own(&folder("a")).unwrap();
         assert_eq!(ledger.close().unwrap(), [folder("a")]);
+        drop(ledger);
         assert_eq!(known_runs(state.path()).unwrap().abandoned.len(), 1);
     }
 
