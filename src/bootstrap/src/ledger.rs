@@ -7,6 +7,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -237,6 +238,7 @@ pub fn known_runs(state: &Path) -> Result<KnownRuns, LedgerError> {
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
     let file = File::open(path)?;
     match file.try_lock() {
+        Ok(()) if file.metadata()?.nlink() == 0 => Err(io::ErrorKind::NotFound.into()),
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
@@ -280,6 +282,8 @@ fn read(path: &Path) -> Result<Vec<Resource>, LedgerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn folder(id: &str) -> Resource {
@@ -326,24 +330,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_never_seen_unlocked_while_its_run_lives() {
+    fn a_run_is_never_seen_as_abandoned_while_it_begins_or_ends() {
         let state = tempfile::tempdir().unwrap();
-        let begun = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let looker = scope.spawn(|| {
-                while !begun.load(std::sync::atomic::Ordering::SeqCst) {
+                while !done.load(Ordering::SeqCst) {
                     let known = known_runs(state.path()).unwrap();
                     assert!(known.abandoned.is_empty(), "{:?}", known.abandoned);
                 }
             });
-            let ledgers: Vec<RunLedger> = (0..500)
-                .map(|n| {
-                    RunLedger::open(state.path(), format!("run-{n}").parse().unwrap()).unwrap()
-                })
-                .collect();
-            begun.store(true, std::sync::atomic::Ordering::SeqCst);
+            for n in 0..5_000 {
+                let run = format!("run-{n}").parse().unwrap();
+                let ledger = RunLedger::open(state.path(), run).unwrap();
+                assert!(ledger.close().unwrap().is_empty());
+            }
+            done.store(true, Ordering::SeqCst);
             looker.join().unwrap();
-            drop(ledgers);
         });
     }
 
