@@ -1,7 +1,12 @@
 //! Bootstrap on real processes: order, deadlines, failures, and that nothing is left of a cluster that did not come up.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use openraft_kv::OpenRaftKv;
 use tests::{
     site::{Site, node},
     sleeper::Sleeper,
@@ -10,6 +15,7 @@ use trellis_bootstrap::{
     BootstrapError, BootstrapRequest, Bootstrapped, ValidationError, bootstrap,
 };
 use trellis_domain::{NodeState, ReadinessPolicy};
+use trellis_local::{LocalConfig, LocalDeployer};
 
 async fn failure(request: BootstrapRequest) -> BootstrapError {
     match bootstrap(request).await {
@@ -160,6 +166,25 @@ async fn cancelling_ends_the_bootstrap_and_removes_what_it_started() {
     site.cancel.cancel();
     let error = boot.await.unwrap();
     assert!(matches!(error, BootstrapError::Cancelled(_)), "{error}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_live_at_the_address_that_their_backend_gives_them() {
+    let site = Site::new("host");
+    let app = OpenRaftKv::new(env!("CARGO_BIN_EXE_openraft-kv-node"));
+    let mut request = site.request(app, vec![node("A", &[]), node("B", &[])]);
+    request.spec.ready_within = Duration::from_secs(20);
+    let host = Ipv4Addr::new(127, 0, 0, 7).into();
+    request.deployer = Arc::new(LocalDeployer::new(LocalConfig {
+        host,
+        ..LocalConfig::default()
+    }));
+    let cluster = bootstrap(request).await.unwrap();
+    for handle in cluster.inventory.snapshot().nodes() {
+        assert_eq!(handle.endpoint("http").unwrap().place().host(), "127.0.0.7");
+    }
+    tear_down(cluster).await;
     site.assert_clean();
 }
 
