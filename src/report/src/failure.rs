@@ -76,7 +76,11 @@ impl fmt::Display for FailureReport {
         if let Some(step) = &self.step {
             write!(f, "\n  at {}  ({})", step.text.trim(), step.place)?;
         }
-        let lines_max = if f.alternate() { usize::MAX } else { ERROR_LINES_MAX };
+        let lines_max = if f.alternate() {
+            usize::MAX
+        } else {
+            ERROR_LINES_MAX
+        };
         for line in middle_cut(&self.error, lines_max) {
             write!(f, "\n  | {line}")?;
         }

@@ -31,9 +31,10 @@ enum Command {
 /// Runs the command with the arguments of this process.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Clean { state, dry_run } => {
-            clean(&state.unwrap_or_else(trellis_steps::default_state_folder), dry_run)
-        }
+        Command::Clean { state, dry_run } => clean(
+            &state.unwrap_or_else(trellis_steps::default_state_folder),
+            dry_run,
+        ),
     }
 }
 
@@ -53,14 +54,21 @@ fn clean(state: &std::path::Path, dry_run: bool) -> ExitCode {
         if dry_run {
             println!("{} left {} things behind:", run.run(), run.left().len());
             for resource in run.left() {
-                println!("  {} {} of the {} backend", resource.kind, resource.id, resource.backend);
+                println!(
+                    "  {} {} of the {} backend",
+                    resource.kind, resource.id, resource.backend
+                );
             }
         } else if let Err(failure) = clean_one(run) {
             failed = true;
             eprintln!("{failure}");
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Lets every backend end what the run left, then forgets the run.
