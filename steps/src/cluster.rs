@@ -72,6 +72,7 @@ fn external_nodes(rows: &[Vec<String>], listed_in: &str) -> Result<Vec<ExternalN
     rows.iter().map(node).collect()
 }
 
+/// Chooses the application that the nodes run; without it, it is the first that the composition root registers. Must come before the cluster; an unknown name is a mistake that the check finds.
 #[given(expr = "the application is {string}")]
 #[when(expr = "the application is {string}")]
 #[then(expr = "the application is {string}")]
@@ -82,6 +83,7 @@ fn application(world: &mut TrellisWorld, name: String) -> StepResult {
     Ok(())
 }
 
+/// Sets how long the cluster may take to come up and how long a node that is started later may take to become ready; 30 seconds without it. Must come before the cluster.
 #[given(expr = "nodes must be ready within {duration}")]
 #[when(expr = "nodes must be ready within {duration}")]
 #[then(expr = "nodes must be ready within {duration}")]
@@ -90,6 +92,7 @@ fn ready_within(world: &mut TrellisWorld, within: Within) -> StepResult {
     Ok(())
 }
 
+/// Lets the cluster count as ready when so many of its nodes are, instead of all. A node that ends before it is ready still fails the cluster. Must come before the cluster.
 #[given(expr = "at least {count} node(s) must be ready")]
 #[when(expr = "at least {count} node(s) must be ready")]
 #[then(expr = "at least {count} node(s) must be ready")]
@@ -98,6 +101,7 @@ fn quorum(world: &mut TrellisWorld, count: Count) -> StepResult {
     Ok(())
 }
 
+/// Puts a YAML value at a dotted path into the generated configuration of every node that enters the cluster from now on; nodes that are in it keep theirs. A path that the configuration does not have fails the step that starts the node, which names the nearest path.
 #[given(expr = "I have user config override {string} as {string}")]
 #[when(expr = "I have user config override {string} as {string}")]
 #[then(expr = "I have user config override {string} as {string}")]
@@ -106,6 +110,7 @@ fn override_all(world: &mut TrellisWorld, path: String, value: String) {
     world.draft.overrides.insert(path, value);
 }
 
+/// Puts a YAML value at a dotted path into the generated configuration of one node, which must be named and enter the cluster later; it has no effect on one that is in it. It wins over an override for all nodes.
 #[given(expr = "{node} has user config override {string} as {string}")]
 #[when(expr = "{node} has user config override {string} as {string}")]
 #[then(expr = "{node} has user config override {string} as {string}")]
@@ -129,6 +134,7 @@ fn override_one(
     Ok(())
 }
 
+/// Lists nodes that run already, in a table with the columns `node` and `url`. They are borrowed, so a step that would stop or change one is refused before anything starts. Bringing up a cluster with external nodes is not supported so far and fails.
 #[given(expr = "external nodes:")]
 #[when(expr = "external nodes:")]
 #[then(expr = "external nodes:")]
@@ -145,6 +151,7 @@ fn external(world: &mut TrellisWorld, step: &Step) -> StepResult {
     Ok(())
 }
 
+/// Says how many nodes there may be, and starts none: each is started by name, the first one begins the cluster. Starting one more than that is refused.
 #[given(expr = "I have a cluster with capacity of {int} nodes")]
 #[when(expr = "I have a cluster with capacity of {int} nodes")]
 #[then(expr = "I have a cluster with capacity of {int} nodes")]
@@ -153,6 +160,7 @@ fn with_capacity(world: &mut TrellisWorld, nodes: usize) -> StepResult {
     Ok(())
 }
 
+/// Starts the nodes `NODE_1`, `NODE_2` and so on as one cluster and waits until all of them are ready; whether they have a leader is another question. Fails at once when a node ends before that, and after 30 seconds unless another time was set.
 #[given(expr = "a cluster of {count} node(s)")]
 #[when(expr = "a cluster of {count} node(s)")]
 #[then(expr = "a cluster of {count} node(s)")]
@@ -160,6 +168,7 @@ async fn cluster(world: &mut TrellisWorld, count: Count) -> StepResult {
     world.boot(Draft::names(*count)).await
 }
 
+/// Fails unless exactly so many nodes run at this moment. A node that is starting counts, one that is paused, stopped or has ended does not.
 #[given(expr = "{count} node(s) is/are running")]
 #[when(expr = "{count} node(s) is/are running")]
 #[then(expr = "{count} node(s) is/are running")]

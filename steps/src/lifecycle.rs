@@ -91,6 +91,7 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     mentions!("{node} ends by itself within {duration}"),
 ];
 
+/// Starts a node and waits until it is ready: one that is down, on its data, or one that is new, which begins the cluster if there is none and joins it otherwise. Fails when the node ends, is not ready in time (30 seconds unless another time was set), or runs already.
 #[given(expr = "I start {node}")]
 #[when(expr = "I start {node}")]
 #[then(expr = "I start {node}")]
@@ -98,6 +99,7 @@ async fn start(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     start_node(world, node, true).await
 }
 
+/// Starts a node that is new to a running cluster without waiting until it is ready. A first node and one that was stopped are waited for, as by `I start {node}`.
 #[given(expr = "I immediate start {node}")]
 #[when(expr = "I immediate start {node}")]
 #[then(expr = "I immediate start {node}")]
@@ -132,6 +134,7 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> Step
     Ok(())
 }
 
+/// Asks a node to end and waits until it has; after 5 seconds it is killed. A node that is down already is refused.
 #[given(expr = "I stop {node}")]
 #[when(expr = "I stop {node}")]
 #[then(expr = "I stop {node}")]
@@ -141,6 +144,7 @@ async fn stop(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     Ok(())
 }
 
+/// Ends a node without asking and waits until it is gone. A node that is down already is refused.
 #[given(expr = "I kill {node}")]
 #[when(expr = "I kill {node}")]
 #[then(expr = "I kill {node}")]
@@ -149,6 +153,7 @@ async fn kill(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     Ok(world.cluster()?.kill(&name).await?)
 }
 
+/// Freezes a running node: it keeps its connections and answers nothing. Waits until it is frozen.
 #[given(expr = "I pause {node}")]
 #[when(expr = "I pause {node}")]
 #[then(expr = "I pause {node}")]
@@ -157,6 +162,7 @@ async fn pause(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     Ok(world.cluster()?.pause(&name).await?)
 }
 
+/// Lets a paused node go on; any other is refused. Does not wait for the node to answer.
 #[given(expr = "I resume {node}")]
 #[when(expr = "I resume {node}")]
 #[then(expr = "I resume {node}")]
@@ -165,6 +171,7 @@ async fn resume(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     Ok(world.cluster()?.resume(&name).await?)
 }
 
+/// Stops a node, if it is not down already, starts it on the same data and waits until it is ready, at most 30 seconds unless another time was set.
 #[given(expr = "I restart {node}")]
 #[when(expr = "I restart {node}")]
 #[then(expr = "I restart {node}")]
@@ -176,6 +183,7 @@ async fn restart(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     Ok(())
 }
 
+/// Restarts a node with a YAML value put at a dotted path into its generated configuration; later starts keep it. A path that the configuration does not have is refused before the node is touched.
 #[given(expr = "I restart {node} with user config override {string} as {string}")]
 #[when(expr = "I restart {node} with user config override {string} as {string}")]
 #[then(expr = "I restart {node} with user config override {string} as {string}")]
@@ -193,6 +201,7 @@ async fn restart_with(
     Ok(())
 }
 
+/// Stops all managed nodes that are not down at the same time, each as by `I stop {node}`. Fails when one of them does.
 #[given(expr = "I stop all nodes")]
 #[when(expr = "I stop all nodes")]
 #[then(expr = "I stop all nodes")]
@@ -203,6 +212,7 @@ async fn stop_all(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Stops more than half of the managed nodes that are not down, the first ones by name, at the same time.
 #[given(expr = "I stop a majority of the nodes")]
 #[when(expr = "I stop a majority of the nodes")]
 #[then(expr = "I stop a majority of the nodes")]
@@ -214,6 +224,7 @@ async fn stop_majority(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Starts all managed nodes that are down, also those that ended by themselves, at the same time, and waits until each is ready.
 #[given(expr = "I start the stopped nodes")]
 #[when(expr = "I start the stopped nodes")]
 #[then(expr = "I start the stopped nodes")]
@@ -226,6 +237,7 @@ async fn start_stopped(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Stops all managed nodes that are not down, then starts all managed nodes at the same time, and waits until each is ready. In between no node runs.
 #[given(expr = "I restart all nodes")]
 #[when(expr = "I restart all nodes")]
 #[then(expr = "I restart all nodes")]
@@ -240,6 +252,7 @@ async fn restart_all(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Restarts the managed nodes in the order of their names; each must be ready before the next one is stopped. A node that is down is only started.
 #[given(expr = "I restart all nodes one after the other")]
 #[when(expr = "I restart all nodes one after the other")]
 #[then(expr = "I restart all nodes one after the other")]
@@ -251,6 +264,7 @@ async fn rolling_restart(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Copies the data folder of a node under a label, which replaces an earlier copy of the same node and label. A node that is not down is stopped before and started again after.
 #[given(expr = "I create a snapshot {string} of {node}")]
 #[when(expr = "I create a snapshot {string} of {node}")]
 #[then(expr = "I create a snapshot {string} of {node}")]
@@ -269,6 +283,7 @@ async fn save(world: &mut TrellisWorld, label: String, node: NodeRef) -> StepRes
     Ok(())
 }
 
+/// Replaces the data folder of the first node by what the second one saved under this label. The first node must be down and stays down; an unknown label is answered with the known ones.
 #[given(expr = "I restore {node} from snapshot {string} of {node}")]
 #[when(expr = "I restore {node} from snapshot {string} of {node}")]
 #[then(expr = "I restore {node} from snapshot {string} of {node}")]
@@ -286,6 +301,7 @@ async fn restore(
         .await?)
 }
 
+/// Fails unless the node runs at this moment; it does not wait. A node whose readiness was not awaited is starting, and fails it.
 #[given(expr = "{node} is running")]
 #[when(expr = "{node} is running")]
 #[then(expr = "{node} is running")]
@@ -293,6 +309,7 @@ async fn is_running(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     expect_state(world, &node, &NodeState::Running).await
 }
 
+/// Fails unless a step stopped or killed the node and did not start it again; it does not wait. A node that ended by itself is not stopped.
 #[given(expr = "{node} is stopped")]
 #[when(expr = "{node} is stopped")]
 #[then(expr = "{node} is stopped")]
@@ -300,6 +317,7 @@ async fn is_stopped(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     expect_state(world, &node, &NodeState::Stopped).await
 }
 
+/// Fails unless a step paused the node and did not resume it; it does not wait.
 #[given(expr = "{node} is paused")]
 #[when(expr = "{node} is paused")]
 #[then(expr = "{node} is paused")]
@@ -307,6 +325,7 @@ async fn is_paused(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     expect_state(world, &node, &NodeState::Paused).await
 }
 
+/// Waits until the node's process has ended without the harness having told it to, also when it has already. A node that a step stopped or killed does not count.
 #[given(expr = "{node} ends by itself within {duration}")]
 #[when(expr = "{node} ends by itself within {duration}")]
 #[then(expr = "{node} ends by itself within {duration}")]

@@ -22,6 +22,7 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     },
 ];
 
+/// Waits until every running node answers the observer in one look that begins after this step does.
 #[given(expr = "every node answers within {duration}")]
 #[when(expr = "every node answers within {duration}")]
 #[then(expr = "every node answers within {duration}")]
@@ -36,6 +37,7 @@ async fn all_answer(world: &mut TrellisWorld, within: Within) -> StepResult {
     Ok(())
 }
 
+/// Waits until every running node answers, and all of them follow one leader in one term, which a quorum of the voters agrees on.
 #[given(expr = "the nodes agree on a leader within {duration}")]
 #[when(expr = "the nodes agree on a leader within {duration}")]
 #[then(expr = "the nodes agree on a leader within {duration}")]
@@ -48,6 +50,7 @@ async fn agree(world: &mut TrellisWorld, within: Within) -> StepResult {
     Ok(())
 }
 
+/// Waits until a quorum of the voters agrees on a leader that is not the former one. Fails at once when no step spoke of the leader before.
 #[given(expr = "another leader is agreed on within {duration}")]
 #[when(expr = "another leader is agreed on within {duration}")]
 #[then(expr = "another leader is agreed on within {duration}")]
@@ -60,6 +63,7 @@ async fn another_leader(world: &mut TrellisWorld, within: Within) -> StepResult 
     Ok(())
 }
 
+/// Waits until a look finds no leader that a quorum of the voters agrees on. One such look is enough; it does not have to stay so.
 #[given(expr = "no leader is agreed on within {duration}")]
 #[when(expr = "no leader is agreed on within {duration}")]
 #[then(expr = "no leader is agreed on within {duration}")]
@@ -71,6 +75,7 @@ async fn no_leader(world: &mut TrellisWorld, within: Within) -> StepResult {
     Ok(())
 }
 
+/// Waits until the node follows the leader that a quorum agrees on, in the highest term seen, and is not that leader itself.
 #[given(expr = "{node} follows the leader within {duration}")]
 #[when(expr = "{node} follows the leader within {duration}")]
 #[then(expr = "{node} follows the leader within {duration}")]
@@ -87,6 +92,7 @@ async fn follows(world: &mut TrellisWorld, node: NodeRef, within: Within) -> Ste
     Ok(())
 }
 
+/// Waits until the node answers with the same keys and values as the leader that a quorum agrees on, as of the same log entry. The leader has always caught up.
 #[given(expr = "{node} has caught up within {duration}")]
 #[when(expr = "{node} has caught up within {duration}")]
 #[then(expr = "{node} has caught up within {duration}")]
@@ -112,6 +118,7 @@ fn same_as_leader(view: &ReplicaView, name: &NodeName) -> bool {
     }
 }
 
+/// Waits until the running nodes all know the same set of voters, and it has so many members. A voter that is down counts; a running node that does not answer keeps the step waiting.
 #[given(expr = "{count} node(s) has/have a vote within {duration}")]
 #[when(expr = "{count} node(s) has/have a vote within {duration}")]
 #[then(expr = "{count} node(s) has/have a vote within {duration}")]

@@ -66,6 +66,7 @@ impl SelfTest {
     }
 }
 
+/// Adds arguments, separated by spaces, to the command line of the harness runs that follow in this scenario.
 #[given(expr = "the harness is called with {string}")]
 #[when(expr = "the harness is called with {string}")]
 #[then(expr = "the harness is called with {string}")]
@@ -76,6 +77,7 @@ fn called_with(world: &mut TrellisWorld, arguments: String) {
         .extend(arguments.split_whitespace().map(str::to_owned));
 }
 
+/// Listens on a free port until the scenario ends, and gives the harness runs that follow a range of 41 ports that begins with it.
 #[given(expr = "the harness is given a range of ports of which the first is taken")]
 #[when(expr = "the harness is given a range of ports of which the first is taken")]
 #[then(expr = "the harness is given a range of ports of which the first is taken")]
@@ -91,6 +93,7 @@ fn taken_port(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Runs this program as a child process on the feature in the doc string, with folders of its own, and waits until it ends, at most 90 seconds. The exit code is not judged here.
 #[given(expr = "I run the harness on this feature:")]
 #[when(expr = "I run the harness on this feature:")]
 #[then(expr = "I run the harness on this feature:")]
@@ -103,6 +106,7 @@ async fn run_harness(world: &mut TrellisWorld, step: &Step) -> StepResult {
         .await?
 }
 
+/// Starts this program as a child process on the feature in the doc string, with folders of its own, and does not wait.
 #[given(expr = "I start the harness on this feature:")]
 #[when(expr = "I start the harness on this feature:")]
 #[then(expr = "I start the harness on this feature:")]
@@ -127,6 +131,7 @@ async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
     Ok(())
 }
 
+/// Kills the child with SIGKILL and waits until it is gone, at most 90 seconds.
 #[given(expr = "I kill the harness")]
 #[when(expr = "I kill the harness")]
 #[then(expr = "I kill the harness")]
@@ -135,6 +140,7 @@ async fn kill_harness(world: &mut TrellisWorld) -> StepResult {
     world.self_test.run()?.ended(RUN_WITHIN).await
 }
 
+/// Sends SIGINT to the child, as one Ctrl-C does, and does not wait.
 #[given(expr = "I interrupt the harness")]
 #[when(expr = "I interrupt the harness")]
 #[then(expr = "I interrupt the harness")]
@@ -142,6 +148,7 @@ fn interrupt(world: &mut TrellisWorld) -> StepResult {
     world.self_test.run()?.interrupt()
 }
 
+/// Waits until the child has ended, with whatever exit code.
 #[given(expr = "the harness ends within {duration}")]
 #[when(expr = "the harness ends within {duration}")]
 #[then(expr = "the harness ends within {duration}")]
@@ -157,6 +164,7 @@ async fn ends(world: &mut TrellisWorld, within: Within) -> StepResult {
         .await?
 }
 
+/// Fails unless the child has ended with this exit code.
 #[given(expr = "the exit code is {int}")]
 #[when(expr = "the exit code is {int}")]
 #[then(expr = "the exit code is {int}")]
@@ -168,6 +176,7 @@ fn exit_code(world: &mut TrellisWorld, code: i32) -> StepResult {
     }
 }
 
+/// Waits until the child has printed this text on either output, at any time since its start. Fails at once when it ends without.
 #[given(expr = "it prints {string} within {duration}")]
 #[when(expr = "it prints {string} within {duration}")]
 #[then(expr = "it prints {string} within {duration}")]
@@ -184,6 +193,7 @@ async fn prints_within(world: &mut TrellisWorld, text: String, within: Within) -
         .await?
 }
 
+/// Fails unless the child has printed this text on either output so far.
 #[given(expr = "it prints {string}")]
 #[when(expr = "it prints {string}")]
 #[then(expr = "it prints {string}")]
@@ -195,6 +205,7 @@ fn prints(world: &mut TrellisWorld, text: String) -> StepResult {
     Err(run.complaint(&format!("the harness did not print {text:?}")))
 }
 
+/// Fails if the child has printed this text on either output so far.
 #[given(expr = "it does not print {string}")]
 #[when(expr = "it does not print {string}")]
 #[then(expr = "it does not print {string}")]
@@ -206,6 +217,7 @@ fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
     Ok(())
 }
 
+/// Fails unless the child ran for less than this, or has run for less so far.
 #[given(expr = "the harness took less than {duration}")]
 #[when(expr = "the harness took less than {duration}")]
 #[then(expr = "the harness took less than {duration}")]
@@ -220,6 +232,7 @@ fn took(world: &mut TrellisWorld, within: Within) -> StepResult {
     )))
 }
 
+/// Fails unless the inventories that the child printed name exactly so many process ids, and none of these processes exists when the time is over. It goes on as soon as all are gone.
 #[given(expr = "none of its {int} processes is left within {duration}")]
 #[when(expr = "none of its {int} processes is left within {duration}")]
 #[then(expr = "none of its {int} processes is left within {duration}")]
@@ -241,6 +254,7 @@ async fn no_process_left(world: &mut TrellisWorld, count: usize, within: Within)
     }
 }
 
+/// Runs `trellis clean` on the state folder of the child. Fails when the command does.
 #[given(expr = "I run trellis clean")]
 #[when(expr = "I run trellis clean")]
 #[then(expr = "I run trellis clean")]
@@ -255,6 +269,7 @@ async fn clean(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Fails if the state folder of the child has the ledger of a run in it, live or abandoned, or its run folder a cluster folder that is not empty.
 #[given(expr = "nothing of that run is left")]
 #[when(expr = "nothing of that run is left")]
 #[then(expr = "nothing of that run is left")]
@@ -270,6 +285,7 @@ fn nothing_left(world: &mut TrellisWorld) -> StepResult {
     )))
 }
 
+/// Kills the process of a node without telling the harness, as somebody else on this machine could.
 #[given(expr = "somebody else kills {node}")]
 #[when(expr = "somebody else kills {node}")]
 #[then(expr = "somebody else kills {node}")]

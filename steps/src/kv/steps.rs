@@ -32,6 +32,7 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     },
 ];
 
+/// Writes so many keys that were not used before, one after the other, each until a node acknowledges it. All of them together have 30 seconds.
 #[given(expr = "I write {count} key(s)")]
 #[when(expr = "I write {count} key(s)")]
 #[then(expr = "I write {count} key(s)")]
@@ -48,6 +49,7 @@ async fn write_keys(world: &mut TrellisWorld, count: Count) -> StepResult {
     within_budget(world, &goal, WRITE_WITHIN, writes).await
 }
 
+/// Writes a value to a key, again and again until a node acknowledges it, at most 30 seconds.
 #[given(expr = "I write {string} to key {string}")]
 #[when(expr = "I write {string} to key {string}")]
 #[then(expr = "I write {string} to key {string}")]
@@ -63,6 +65,7 @@ async fn write_key(world: &mut TrellisWorld, value: String, key: String) -> Step
     .await
 }
 
+/// Reads a key from the node once, linearizably, and compares. A node that refuses such a read, as followers may, fails the step.
 #[given(expr = "key {string} reads {string} on {node}")]
 #[when(expr = "key {string} reads {string} on {node}")]
 #[then(expr = "key {string} reads {string} on {node}")]
@@ -86,6 +89,7 @@ async fn key_reads(
     )))
 }
 
+/// Waits until every running node holds the same keys and values as of the same log entry, then reads every acknowledged key from every running node and compares. The time is for the wait; fails when nothing was acknowledged so far.
 #[given(expr = "every node has every acknowledged write within {duration}")]
 #[when(expr = "every node has every acknowledged write within {duration}")]
 #[then(expr = "every node has every acknowledged write within {duration}")]
@@ -94,6 +98,7 @@ async fn replicated(world: &mut TrellisWorld, within: Within) -> StepResult {
     verify_on_every_node(world).await
 }
 
+/// Stops the background writer, if there is one, then does what `every node has every acknowledged write within {duration}` does, with 30 seconds. Fails when nothing was acknowledged so far.
 #[given(expr = "no acknowledged write is lost")]
 #[when(expr = "no acknowledged write is lost")]
 #[then(expr = "no acknowledged write is lost")]
@@ -105,6 +110,7 @@ async fn nothing_lost(world: &mut TrellisWorld) -> StepResult {
     verify_on_every_node(world).await
 }
 
+/// Reads every acknowledged key from the leader, linearizably, and compares with the value acknowledged last. Waits at most 15 seconds for a leader.
 #[given(expr = "a linearizable read of every acknowledged key gives its value")]
 #[when(expr = "a linearizable read of every acknowledged key gives its value")]
 #[then(expr = "a linearizable read of every acknowledged key gives its value")]
@@ -116,6 +122,7 @@ async fn linearizable(world: &mut TrellisWorld) -> StepResult {
     verify(kv, &leader, Read::Linearizable, &kv.acknowledged()).await
 }
 
+/// Starts a background writer, which writes a new key after the other until a step stops it or the scenario ends. Refused writes do not fail anything; a second writer does.
 #[given(expr = "I keep writing")]
 #[when(expr = "I keep writing")]
 #[then(expr = "I keep writing")]
@@ -130,6 +137,7 @@ async fn keep_writing(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Stops the background writer after the write that is under way. Fails when nobody is writing, or not one write was acknowledged.
 #[given(expr = "I stop writing")]
 #[when(expr = "I stop writing")]
 #[then(expr = "I stop writing")]
@@ -150,6 +158,7 @@ async fn stop_writing(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Waits until the background writer has had so many more writes acknowledged, counted from the beginning of this step. Fails when nobody is writing.
 #[given(expr = "{count} more write(s) is/are acknowledged within {duration}")]
 #[when(expr = "{count} more write(s) is/are acknowledged within {duration}")]
 #[then(expr = "{count} more write(s) is/are acknowledged within {duration}")]
@@ -167,6 +176,7 @@ async fn more_writes(world: &mut TrellisWorld, count: Count, within: Within) -> 
     within_budget(world, &goal, *within, wait).await
 }
 
+/// Asks every running node in turn to write. Each must refuse within the time, for want of a quorum or because it does not lead; an acknowledged write, an unreachable node and a silent one fail the step.
 #[given(expr = "writes are refused within {duration}")]
 #[when(expr = "writes are refused within {duration}")]
 #[then(expr = "writes are refused within {duration}")]
@@ -203,6 +213,7 @@ async fn refused(world: &mut TrellisWorld, within: Within) -> StepResult {
     Ok(())
 }
 
+/// Writes one new key, again and again until a node acknowledges it.
 #[given(expr = "writes are accepted within {duration}")]
 #[when(expr = "writes are accepted within {duration}")]
 #[then(expr = "writes are accepted within {duration}")]
@@ -219,6 +230,7 @@ async fn accepted(world: &mut TrellisWorld, within: Within) -> StepResult {
     .await
 }
 
+/// Lets the leader replicate to the node, then makes it a voter beside the present ones, and waits for the leader's answer. Waits at most 30 seconds for a leader; the change itself has no deadline but the application's.
 #[given(expr = "I add {node} to the voters")]
 #[when(expr = "I add {node} to the voters")]
 #[then(expr = "I add {node} to the voters")]

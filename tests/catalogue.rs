@@ -1,0 +1,350 @@
+//! The book, held to the code: the step catalogue is made of the step sources, excerpts are copies, links lead somewhere.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p tests --test catalogue` renews the catalogue. Nothing else in the book is generated.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const CATALOGUE: &str = "docs/src/reference/steps.md";
+const RENEW: &str = "UPDATE_EXPECT=1 cargo test -p tests --test catalogue";
+const PREAMBLE: &str = "\
+Every phrase that a feature can use, in alphabetical order of the modules that define them.
+A phrase means the same after `Given`, `When`, `Then`, `And` and `But`.
+
+In a phrase, `(s)` is optional and `is/are` is a choice.
+What stands in braces is a parameter, explained [at the end](#parameters).
+A phrase that ends in a colon takes the table or the doc string below it.
+";
+/// Parameter types that cucumber brings along.
+const FOREIGN_PARAMETERS: &[(&str, &str)] = &[
+    ("int", "A whole number, in digits."),
+    (
+        "string",
+        "A text in double or single quotes, which do not belong to it.",
+    ),
+];
+
+/// A function behind a phrase.
+struct StepFunction {
+    name: String,
+    expressions: Vec<String>,
+    doc: String,
+}
+
+/// A source file with steps in it.
+struct Module {
+    title: String,
+    summary: String,
+    steps: Vec<StepFunction>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn every_step_says_what_it_means_and_means_it_after_each_keyword() {
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for step in modules().into_iter().flat_map(|module| module.steps) {
+        let name = &step.name;
+        assert!(!step.doc.is_empty(), "the step {name} has no doc comment");
+        let [expression, ..] = step.expressions.as_slice() else {
+            panic!("the step {name} has no expression");
+        };
+        assert_eq!(
+            step.expressions,
+            vec![expression.clone(); 3],
+            "the step {name} is not the same phrase after given, when and then"
+        );
+        let other = owners.insert(expression.clone(), name.clone());
+        assert_eq!(other, None, "{expression:?} is defined twice");
+    }
+    assert!(owners.len() > 40, "the walk finds our steps");
+}
+
+#[test]
+fn the_catalogue_is_what_the_step_sources_say() {
+    let expected = render(&modules(), &parameters());
+    let path = root().join(CATALOGUE);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &expected).expect("the catalogue can be written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    let differs = expected
+        .lines()
+        .zip(found.lines().chain(std::iter::repeat("")))
+        .find(|(expected, found)| expected != found);
+    assert!(
+        expected == found,
+        "{CATALOGUE} is not what the step sources say; renew it with: {RENEW}\nthe first difference: {differs:#?}"
+    );
+}
+
+#[test]
+fn every_link_of_the_book_leads_somewhere_and_every_page_is_in_the_summary() {
+    let summary = root().join("docs/src/SUMMARY.md");
+    let listed: Vec<PathBuf> = links(&read(&summary))
+        .map(|link| summary.with_file_name("").join(link))
+        .collect();
+    for page in pages() {
+        let text = read(&page);
+        for link in links(&text) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                page.with_file_name("").join(file)
+            };
+            let page = page.display();
+            assert!(target.exists(), "{page} links to {file}, which is not there");
+            assert!(
+                anchor.is_empty() || anchors(&read(&target)).any(|known| known == anchor),
+                "{page} links to {link}, which has no such heading"
+            );
+        }
+        let is_chapter = page.starts_with(summary.with_file_name("")) && page != summary;
+        assert!(
+            !is_chapter || listed.contains(&page),
+            "{} is not in SUMMARY.md",
+            page.display()
+        );
+    }
+}
+
+/// A fence below `<!-- from: path -->` is a copy; `// ..` or `# ..` on a line of its own stands for something left out.
+#[test]
+fn every_excerpt_of_the_book_is_a_copy_of_its_source() {
+    let mut count = 0;
+    for page in pages() {
+        let text = read(&page);
+        for excerpt in text.split("<!-- from: ").skip(1) {
+            let (source, rest) = excerpt.split_once(" -->").expect("the comment ends");
+            let code = rest.split("```").nth(1).expect("a fence follows");
+            let code = code.split_once('\n').map_or("", |(_, code)| code);
+            let source_lines = trimmed(&read(&root().join(source)));
+            for part in code.replace("# ..\n", "// ..\n").split("// ..\n") {
+                let part = trimmed(part);
+                assert!(
+                    source_lines.contains(&part),
+                    "{} shows what is not in {source}:\n{part}",
+                    page.display()
+                );
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 5, "the walk finds our excerpts");
+}
+
+/// The lines without indentation, so that an excerpt may be moved to the margin; empty ones are left out.
+fn trimmed(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+/// The README and every page of the book.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md")];
+    collect(&root().join("docs/src"), "md", &mut pages);
+    assert!(pages.len() > 5, "the walk finds our pages");
+    pages
+}
+
+/// The targets of links within the repository.
+fn links(text: &str) -> impl Iterator<Item = String> {
+    let mut in_fence = false;
+    let prose = text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_fence ^= is_fence;
+        !in_fence && !is_fence
+    });
+    prose
+        .flat_map(|line| line.split("](").skip(1))
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(link, _)| link.to_owned())
+        .filter(|link| !link.contains("://"))
+}
+
+/// What headings are called in links.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
+/// The step modules, by path.
+fn modules() -> Vec<Module> {
+    let mut files = Vec::new();
+    collect(&root().join("steps/src"), "rs", &mut files);
+    files.sort();
+    files
+        .iter()
+        .map(|file| module(&read(file)))
+        .filter(|module| !module.steps.is_empty())
+        .collect()
+}
+
+fn module(text: &str) -> Module {
+    let first = text.lines().next().unwrap_or_default();
+    let (title, summary) = first
+        .trim_start_matches("//! ")
+        .split_once(": ")
+        .unwrap_or((first, ""));
+    let mut steps = Vec::new();
+    let mut doc: Vec<&str> = Vec::new();
+    let mut expressions = Vec::new();
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("///") {
+            doc.push(comment.trim());
+        } else if let Some(expression) = expression(line) {
+            expressions.push(expression);
+        } else if !line.starts_with("#[") {
+            if !expressions.is_empty() {
+                steps.push(StepFunction {
+                    name: function_name(line),
+                    expressions: std::mem::take(&mut expressions),
+                    doc: doc.join(" "),
+                });
+            }
+            doc.clear();
+        }
+    }
+    Module {
+        title: title.to_owned(),
+        summary: summary.to_owned(),
+        steps,
+    }
+}
+
+/// The expression of a step attribute; steps are top-level functions, so it begins at the margin.
+fn expression(line: &str) -> Option<String> {
+    let is_step = ["#[given(", "#[when(", "#[then("]
+        .iter()
+        .any(|attribute| line.starts_with(attribute));
+    is_step.then(|| {
+        line.split_once("expr = \"")
+            .and_then(|(_, rest)| rest.strip_suffix("\")]"))
+            .unwrap_or_else(|| panic!("{line} is not a literal expression"))
+            .replace("\\\"", "\"")
+    })
+}
+
+fn function_name(line: &str) -> String {
+    let (_, rest) = line
+        .split_once("fn ")
+        .unwrap_or_else(|| panic!("a step attribute is followed by {line:?}, not by a function"));
+    rest.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// Our parameter types, with what they mean: `name`, text.
+fn parameters() -> Vec<(String, String)> {
+    let text = read(&root().join("steps/src/parameters.rs"));
+    let mut parameters = Vec::new();
+    let mut doc: Vec<&str> = Vec::new();
+    let mut name = None;
+    for line in text.lines() {
+        let entry = line.trim().trim_start_matches("#[param(");
+        if let Some(comment) = line.strip_prefix("/// ") {
+            doc.push(comment);
+        } else if let Some(rest) = entry.strip_prefix("name = \"") {
+            name = rest.split('"').next();
+        } else if line.starts_with("pub struct") || line.starts_with("pub enum") {
+            let name = name.take().expect("a parameter type says its name");
+            let mut text = doc.join(" ");
+            if line.starts_with("pub enum") {
+                text.push_str(&roles());
+            }
+            parameters.push((name.to_owned(), text));
+            doc.clear();
+        }
+    }
+    parameters.sort();
+    assert_eq!(parameters.len(), 3, "the parameter types are found");
+    parameters
+}
+
+/// What each fixed text of an enum stands for, by the doc comments of its variants.
+fn roles() -> String {
+    let text = read(&root().join("steps/src/parameters.rs"));
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let meaning = |variant: &str| {
+        let at = lines
+            .iter()
+            .position(|line| line.strip_suffix(',') == Some(variant))?;
+        lines[at - 1].strip_prefix("/// ")
+    };
+    lines
+        .iter()
+        .filter_map(|line| {
+            let (text, rest) = line.strip_prefix('"')?.split_once("\" => Ok(Self::")?;
+            let meaning = meaning(rest.strip_suffix("),")?)?;
+            Some(format!("<br>`{text}`: {meaning}"))
+        })
+        .collect()
+}
+
+fn render(modules: &[Module], parameters: &[(String, String)]) -> String {
+    let mut page = format!(
+        "<!-- Generated from the step sources; renew it with: {RENEW} -->\n\n# Steps\n\n{PREAMBLE}"
+    );
+    for module in modules {
+        let summary = capitalised(&module.summary);
+        write!(page, "\n## {}\n\n{summary}\n\n", module.title).expect("a String takes any text");
+        page.push_str("| phrase | meaning |\n| --- | --- |\n");
+        for step in &module.steps {
+            let phrase = step.expressions.first().map_or("", String::as_str);
+            writeln!(page, "| `{}` | {} |", cell(phrase), cell(&step.doc))
+                .expect("a String takes any text");
+        }
+    }
+    page.push_str("\n## Parameters\n\n| parameter | meaning |\n| --- | --- |\n");
+    let foreign = FOREIGN_PARAMETERS
+        .iter()
+        .map(|(name, text)| (*name, *text));
+    let ours = parameters
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    for (name, text) in ours.chain(foreign) {
+        writeln!(page, "| `{{{name}}}` | {} |", cell(text)).expect("a String takes any text");
+    }
+    page
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be listed") {
+        let path = entry.expect("the folder can be listed").path();
+        if path.is_dir() {
+            collect(&path, extension, files);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+}
