@@ -1,4 +1,4 @@
-//! The book, held to the code: the step catalogue is made of the step sources, excerpts are copies, links lead somewhere.
+//! The book, held to the code: the step catalogue is made of the step sources, excerpts are copies, and what is linked or named is there.
 //!
 //! `UPDATE_EXPECT=1 cargo test -p tests --test catalogue` renews the catalogue. Nothing else in the book is generated.
 
@@ -27,6 +27,18 @@ const FOREIGN_PARAMETERS: &[(&str, &str)] = &[
         "A text in double or single quotes, which do not belong to it.",
     ),
 ];
+
+/// Where paths in the book begin.
+const OUR_FOLDERS: &[&str] = &[
+    "src/",
+    "steps/",
+    "features/",
+    "fixtures/",
+    "tests/",
+    "docs/",
+];
+/// What a reader of the tutorial makes.
+const TUTORIAL_FEATURE: &str = "features/first.feature";
 
 /// A function behind a phrase.
 struct StepFunction {
@@ -104,7 +116,10 @@ fn every_link_of_the_book_leads_somewhere_and_every_page_is_in_the_summary() {
                 page.with_file_name("").join(file)
             };
             let page = page.display();
-            assert!(target.exists(), "{page} links to {file}, which is not there");
+            assert!(
+                target.exists(),
+                "{page} links to {file}, which is not there"
+            );
             assert!(
                 anchor.is_empty() || anchors(&read(&target)).any(|known| known == anchor),
                 "{page} links to {link}, which has no such heading"
@@ -144,6 +159,34 @@ fn every_excerpt_of_the_book_is_a_copy_of_its_source() {
     assert!(count > 5, "the walk finds our excerpts");
 }
 
+/// Paths in code font lead somewhere, and a test that is named after a path is in that file.
+#[test]
+fn every_file_and_test_that_the_book_names_is_there() {
+    let mut tests = 0;
+    for page in pages() {
+        for line in prose(&read(&page)) {
+            let mut file = None;
+            for code in line.split('`').skip(1).step_by(2) {
+                let is_path = OUR_FOLDERS.iter().any(|folder| code.starts_with(folder));
+                if is_path && code != TUTORIAL_FEATURE && !code.contains('*') {
+                    let path = root().join(code);
+                    assert!(path.exists(), "{} names {code}", page.display());
+                    file = path.is_file().then_some(path);
+                } else if let Some(file) = file.as_ref().filter(|_| is_test_name(code)) {
+                    let is_there = read(file).contains(&format!("fn {code}("));
+                    assert!(is_there, "{} has no {code}", file.display());
+                    tests += 1;
+                }
+            }
+        }
+    }
+    assert!(tests > 10, "the walk finds the tests of the invariants");
+}
+
+fn is_test_name(code: &str) -> bool {
+    code.matches('_').count() > 2 && code.chars().all(|c| c == '_' || c.is_ascii_lowercase())
+}
+
 /// The lines without indentation, so that an excerpt may be moved to the margin; empty ones are left out.
 fn trimmed(text: &str) -> String {
     text.lines()
@@ -161,15 +204,19 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The targets of links within the repository.
-fn links(text: &str) -> impl Iterator<Item = String> {
+/// The lines that are in no fence.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut in_fence = false;
-    let prose = text.lines().filter(move |line| {
+    text.lines().filter(move |line| {
         let is_fence = line.trim_start().starts_with("```");
         in_fence ^= is_fence;
         !in_fence && !is_fence
-    });
-    prose
+    })
+}
+
+/// The targets of links within the repository.
+fn links(text: &str) -> impl Iterator<Item = String> {
+    prose(text)
         .flat_map(|line| line.split("](").skip(1))
         .filter_map(|rest| rest.split_once(')'))
         .map(|(link, _)| link.to_owned())
@@ -314,9 +361,7 @@ fn render(modules: &[Module], parameters: &[(String, String)]) -> String {
         }
     }
     page.push_str("\n## Parameters\n\n| parameter | meaning |\n| --- | --- |\n");
-    let foreign = FOREIGN_PARAMETERS
-        .iter()
-        .map(|(name, text)| (*name, *text));
+    let foreign = FOREIGN_PARAMETERS.iter().map(|(name, text)| (*name, *text));
     let ours = parameters
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
