@@ -5,6 +5,7 @@
 mod port;
 mod session;
 mod steps;
+mod verify;
 mod writer;
 
 pub use port::{

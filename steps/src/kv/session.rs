@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::Duration};
 use trellis_domain::{NodeHandle, NodeName};
 use trellis_runtime::Cluster;
 
-use super::{KvRefusal, ReplicaView, ReplicaWatch, ReplicatedKv, writer::Writer};
+use super::{KvRefusal, ReplicaView, ReplicaWatch, ReplicatedKv, WaitFailure, writer::Writer};
 
 /// How long one wait for a leader may take before the write is tried all the same.
 const LEADER_WITHIN: Duration = Duration::from_secs(2);
@@ -94,13 +94,48 @@ impl KvSession {
         }
     }
 
+    /// Makes `node` a voter beside those that there are, asking whoever leads until it is done. Bounded by the caller.
+    pub(crate) async fn give_vote(&self, node: &NodeHandle) {
+        while let Err(refusal) = self.ask_for_vote(node).await {
+            self.state().last_refusal = Some(refusal.to_string());
+            self.await_leader().await;
+        }
+    }
+
+    async fn ask_for_vote(&self, node: &NodeHandle) -> Result<(), KvRefusal> {
+        // A view from before an earlier change would take a voter away again.
+        let view = self
+            .leader_view()
+            .await
+            .map_err(|late| KvRefusal::NoQuorum(late.to_string()))?;
+        let nobody = || KvRefusal::NoQuorum("no leader is agreed on".to_owned());
+        let leader = view.leader.as_ref().ok_or_else(nobody)?;
+        let known = view.members.get(leader).map(|leader| leader.voters.clone());
+        let names = known
+            .unwrap_or_default()
+            .into_iter()
+            .chain([node.name().clone()]);
+        let handle = |name| {
+            self.cluster
+                .node(&name)
+                .map_err(|e| KvRefusal::Other(e.to_string()))
+        };
+        let voters: Vec<NodeHandle> = names.map(handle).collect::<Result<_, _>>()?;
+        let leader = handle(leader.clone())?;
+        self.port.add_learner(&leader, node).await?;
+        self.port.set_voters(&leader, &voters).await
+    }
+
     /// Waits until a quorum agrees on a leader, seen after this call, but not for long: whether there is one in time is the caller's to judge.
     pub(crate) async fn await_leader(&self) {
+        let _ = self.leader_view().await;
+    }
+
+    async fn leader_view(&self) -> Result<ReplicaView, WaitFailure> {
         let leader = Box::new(|view: &ReplicaView| view.leader.is_some());
-        let _ = self
-            .watch
-            .wait_for("a leader to write through", LEADER_WITHIN, leader)
-            .await;
+        self.watch
+            .wait_for("a leader that a quorum agrees on", LEADER_WITHIN, leader)
+            .await
     }
 
     /// Writes through the node that leads now, or through any running node where nobody is seen to.

@@ -1,12 +1,14 @@
 //! Keys: phrases about writes, reads and what must not be lost.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use cucumber::{given, then, when};
-use futures::{StreamExt, stream};
-use trellis_domain::{NodeHandle, NodeName};
 
-use super::{KvRefusal, KvSession, Read, writer::Writer};
+use super::{
+    KvRefusal, Read,
+    verify::{verify_at_leader, verify_everywhere},
+    writer::Writer,
+};
 use crate::{
     Count, NodeRef, StepError, StepResult, TrellisWorld, Within,
     effect::{Effect, StepEffects},
@@ -16,10 +18,8 @@ use crate::{
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
 /// How long replicas may take to become equal after the last write.
 const REPLICATE_WITHIN: Duration = Duration::from_secs(30);
-/// How many reads are under way at one time.
-const READS_MAX: usize = 16;
-/// How many lost keys an error names.
-const LOST_SHOWN: usize = 5;
+/// How long a phrase without a budget of its own may take to read everything back.
+const LINEARIZABLE_WITHIN: Duration = Duration::from_secs(15);
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
@@ -89,13 +89,12 @@ async fn key_reads(
     )))
 }
 
-/// Waits until every running node holds the same keys and values as of the same log entry, then reads every acknowledged key from every running node and compares. The time is for the wait; fails when nothing was acknowledged so far.
+/// Reads every acknowledged key from the leader, linearizably; waits until every running node holds the same keys and values as of the same log entry; then reads every acknowledged key from every running node and compares. The time is for reading at the leader and the wait together; fails when nothing was acknowledged so far.
 #[given(expr = "every node has every acknowledged write within {duration}")]
 #[when(expr = "every node has every acknowledged write within {duration}")]
 #[then(expr = "every node has every acknowledged write within {duration}")]
 async fn replicated(world: &mut TrellisWorld, within: Within) -> StepResult {
-    await_replicated(world, *within).await?;
-    verify_on_every_node(world).await
+    verify_everywhere(world, *within).await
 }
 
 /// Stops the background writer, if there is one, then does what `every node has every acknowledged write within {duration}` does, with 30 seconds. Fails when nothing was acknowledged so far.
@@ -106,20 +105,15 @@ async fn nothing_lost(world: &mut TrellisWorld) -> StepResult {
     if let Some(writer) = world.kv()?.take_writer() {
         writer.stop().await;
     }
-    await_replicated(world, REPLICATE_WITHIN).await?;
-    verify_on_every_node(world).await
+    verify_everywhere(world, REPLICATE_WITHIN).await
 }
 
-/// Reads every acknowledged key from the leader, linearizably, and compares with the value acknowledged last. Waits at most 15 seconds for a leader.
+/// Reads every acknowledged key from the leader, linearizably, and compares with the value acknowledged last. Follows a changing leader for at most 15 seconds.
 #[given(expr = "a linearizable read of every acknowledged key gives its value")]
 #[when(expr = "a linearizable read of every acknowledged key gives its value")]
 #[then(expr = "a linearizable read of every acknowledged key gives its value")]
 async fn linearizable(world: &mut TrellisWorld) -> StepResult {
-    let kv = world.kv()?;
-    let leader = world
-        .cluster()?
-        .node(&world.resolve(&NodeRef::Leader).await?)?;
-    verify(kv, &leader, Read::Linearizable, &kv.acknowledged()).await
+    verify_at_leader(world, LINEARIZABLE_WITHIN).await
 }
 
 /// Starts a background writer, which writes a new key after the other until a step stops it or the scenario ends. Refused writes do not fail anything; a second writer does.
@@ -230,40 +224,16 @@ async fn accepted(world: &mut TrellisWorld, within: Within) -> StepResult {
     .await
 }
 
-/// Lets the leader replicate to the node, then makes it a voter beside the present ones, and waits for the leader's answer. Waits at most 30 seconds for a leader; the change itself has no deadline but the application's.
+/// Lets the leader replicate to the node, then makes it a voter beside the present ones. Asks whoever leads until it is done, at most 30 seconds.
 #[given(expr = "I add {node} to the voters")]
 #[when(expr = "I add {node} to the voters")]
 #[then(expr = "I add {node} to the voters")]
 async fn add_voter(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     let name = world.resolve(&node).await?;
-    let kv = world.kv()?;
+    let kv = world.kv()?.clone();
     let node = world.cluster()?.node(&name)?;
-    let view = world
-        .await_replicas("a leader to add a voter through", WRITE_WITHIN, |v| {
-            v.leader.is_some()
-        })
-        .await?;
-    let leader_name = view.leader.clone().expect("the wait was for a leader");
-    let leader = world.cluster()?.node(&leader_name)?;
-    let mut voters: Vec<NodeName> = view
-        .members
-        .get(&leader_name)
-        .map(|leader| leader.voters.iter().cloned().collect())
-        .unwrap_or_default();
-    voters.push(name.clone());
-    let voters = voters
-        .iter()
-        .map(|name| world.cluster()?.node(name).map_err(StepError::from));
-    let voters: Vec<NodeHandle> = voters.collect::<StepResult<_>>()?;
-    let change = async {
-        kv.port.add_learner(&leader, &node).await?;
-        kv.port.set_voters(&leader, &voters).await
-    };
-    world.interruptible(change).await?.map_err(|refusal| {
-        StepError::from(refusal).within(format!(
-            "could not add {name} to the voters through {leader_name}"
-        ))
-    })
+    let goal = format!("{name} to be given a vote");
+    within_budget(world, &goal, WRITE_WITHIN, kv.give_vote(&node)).await
 }
 
 fn not_writing() -> StepError {
@@ -271,7 +241,7 @@ fn not_writing() -> StepError {
 }
 
 /// Runs `work` with a deadline; a timeout shows the last view.
-async fn within_budget(
+pub(super) async fn within_budget(
     world: &TrellisWorld,
     goal: &str,
     within: Duration,
@@ -293,62 +263,4 @@ async fn within_budget(
             seen()
         ))),
     }
-}
-
-async fn await_replicated(world: &TrellisWorld, within: Duration) -> StepResult {
-    let nodes = world.cluster()?.running().len();
-    let goal = format!("all {nodes} running nodes to hold the same keys");
-    let same = move |view: &super::ReplicaView| view.members.len() == nodes && view.is_replicated();
-    world.await_replicas(&goal, within, same).await?;
-    Ok(())
-}
-
-/// Reads every acknowledged key on every running node.
-async fn verify_on_every_node(world: &TrellisWorld) -> StepResult {
-    let kv = world.kv()?;
-    let acknowledged = kv.acknowledged();
-    if acknowledged.is_empty() {
-        return Err(StepError::new(
-            "no write was acknowledged so far, so there is nothing to check",
-        ));
-    }
-    for node in world.cluster()?.running() {
-        verify(kv, &node, Read::Local, &acknowledged).await?;
-    }
-    world.journal.note(format!(
-        "{} acknowledged writes are on every node",
-        acknowledged.len()
-    ));
-    Ok(())
-}
-
-async fn verify(
-    kv: &KvSession,
-    node: &NodeHandle,
-    read: Read,
-    expected: &BTreeMap<String, String>,
-) -> StepResult {
-    let mut reads = stream::iter(expected)
-        .map(|(key, value)| async move { (key, value, kv.port.get(node, key, read).await) })
-        .buffer_unordered(READS_MAX);
-    let mut lost = Vec::new();
-    while let Some((key, value, found)) = reads.next().await {
-        let found = found.map_err(|refusal| {
-            StepError::from(refusal).within(format!("{node} did not read {key}"))
-        })?;
-        if found.as_ref() != Some(value) {
-            lost.push(format!("{key} reads {found:?}, not {value:?}"));
-        }
-    }
-    if lost.is_empty() {
-        return Ok(());
-    }
-    lost.sort();
-    let count = lost.len();
-    lost.truncate(LOST_SHOWN);
-    Err(StepError::new(format!(
-        "{count} of {} acknowledged writes are not on {node}:\n  {}",
-        expected.len(),
-        lost.join("\n  ")
-    )))
 }
