@@ -34,3 +34,20 @@ Feature: A failure tells what was awaited and what was seen
     Then NODE_2 ends by itself within 5 seconds
     And 2 nodes are running
     And the nodes agree on a leader within 15 seconds
+
+  Scenario: A lost write is found and named
+    When I run the harness on this feature:
+      """
+      Feature: Data loss
+        Scenario: The node forgets what it acknowledged
+          Given a cluster of 1 node
+          And I create a snapshot "early" of NODE_1
+          And I write 10 keys
+          And I stop NODE_1
+          When I restore NODE_1 from snapshot "early" of NODE_1
+          And I start NODE_1
+          Then no acknowledged write is lost
+      """
+    Then the exit code is 1
+    And it prints "10 of 10 acknowledged writes are not on NODE_1"
+    And it prints "key-00001 reads None"
