@@ -99,6 +99,52 @@ fn every_edge_between_our_crates_is_an_allowed_one() {
     }
 }
 
+/// What the domain may use of others: values and errors, nothing that could do I/O or wait.
+const DOMAIN_USES: &[&str] = &["serde", "thiserror", "url"];
+
+#[test]
+fn the_domain_does_no_io_and_knows_no_async_runtime() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo describes the workspace");
+    let domain = metadata
+        .packages
+        .iter()
+        .find(|package| package.name.as_str() == "trellis-domain");
+    let edges = &domain.expect("the domain is a crate").dependencies;
+    for edge in edges
+        .iter()
+        .filter(|edge| edge.kind != DependencyKind::Development)
+    {
+        assert!(
+            DOMAIN_USES.contains(&edge.name.as_str()),
+            "the domain uses {}",
+            edge.name
+        );
+    }
+    for file in rust_files().filter(|file| file.starts_with(root().join("src/domain"))) {
+        let text = fs::read_to_string(&file).expect("a source file can be read");
+        for word in [
+            "std::fs",
+            "std::net::Tcp",
+            "std::process",
+            "std::thread",
+            "tokio",
+        ] {
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            assert!(
+                !code.into_iter().any(|line| line.contains(word)),
+                "{} uses {word}",
+                file.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn every_file_says_first_what_it_is_for() {
     for file in rust_files() {

@@ -129,7 +129,7 @@ async fn a_node_joins_and_is_told_of_the_others() {
     let site = Site::new("joins");
     let app = Sleeper::default();
     let cluster = cluster(&site, &app, &["A"]).await;
-    let ready = Some(Duration::from_secs(5));
+    let ready = Duration::from_secs(5);
     let joined = cluster.join(&node("B", &[]), ready).await.unwrap();
     assert_eq!(joined.state, NodeState::Running);
     let again = cluster.join(&node("B", &[]), ready).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn a_node_joins_and_is_told_of_the_others() {
 
     app.never_ready("C");
     let error = cluster
-        .join(&node("C", &[]), Some(Duration::from_millis(300)))
+        .join(&node("C", &[]), Duration::from_millis(300))
         .await
         .unwrap_err();
     assert!(

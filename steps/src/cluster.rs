@@ -38,7 +38,7 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
         expression: "{node} has user config override {string} as {string}",
         of: |step| match step.get(0)? {
-            NodeRef::Named(_) => Ok(vec![]),
+            NodeRef::Named(name) => Ok(vec![Effect::Configures(name)]),
             role => Err(format!(
                 "{role} is not known before the cluster runs; name the node"
             )),
@@ -51,6 +51,13 @@ fn external_effects(step: &StepArguments) -> Result<Vec<Effect>, String> {
     Ok(vec![Effect::Borrows(
         nodes.into_iter().map(|node| node.name).collect(),
     )])
+}
+
+/// What is wrong with configuring a node that is in the cluster already.
+pub(crate) fn in_cluster_already(name: &NodeName) -> String {
+    format!(
+        "{name} is in the cluster already, with its configuration; say this before it starts, or restart it with the override"
+    )
 }
 
 /// The nodes of a table's rows, which are listed in `listed_in`.
@@ -125,6 +132,13 @@ fn override_one(
             "{node} is not known before the cluster runs; name the node"
         )));
     };
+    if world
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| cluster.node(&name).is_ok())
+    {
+        return Err(StepError::new(in_cluster_already(&name)));
+    }
     world
         .draft
         .node_overrides

@@ -34,6 +34,8 @@ pub(crate) enum Effect {
     Founds(Vec<NodeName>),
     /// The cluster may have so many nodes, which start on demand.
     Capacity(usize),
+    /// This node is to have a configuration of its own; it must not run yet, and come later.
+    Configures(NodeName),
     /// These nodes run already and are borrowed.
     Borrows(Vec<NodeName>),
     /// This node comes into the cluster if it is not in it yet.

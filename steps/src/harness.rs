@@ -36,6 +36,7 @@ use signals::Signals;
 use crate::{
     ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
     check::{SelectionError, SuiteCheck, SuiteFacts, check},
+    lane::Lanes,
 };
 
 const EXIT_RED: u8 = 1;
@@ -314,6 +315,7 @@ impl Harness {
             folder: folder.path().to_owned(),
             budget: backend.budget,
             places: Arc::new(Semaphore::new(backend.budget)),
+            lanes: Lanes::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(Console::new(screen.clone())),
             plans,

@@ -10,6 +10,7 @@ mod effect;
 mod error;
 mod harness;
 pub mod kv;
+mod lane;
 mod lifecycle;
 mod observation;
 mod parameters;

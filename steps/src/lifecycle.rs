@@ -54,10 +54,6 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         expression: "I start {node}",
         of: starts,
     },
-    StepEffects {
-        expression: "I immediate start {node}",
-        of: starts,
-    },
     does!("I stop {node}", Stop),
     does!("I kill {node}", Kill),
     does!("I pause {node}", Pause),
@@ -96,19 +92,11 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
 #[when(expr = "I start {node}")]
 #[then(expr = "I start {node}")]
 async fn start(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    start_node(world, node, true).await
-}
-
-/// Starts a node that is new to a running cluster without waiting until it is ready. A first node and one that was stopped are waited for, as by `I start {node}`.
-#[given(expr = "I immediate start {node}")]
-#[when(expr = "I immediate start {node}")]
-#[then(expr = "I immediate start {node}")]
-async fn start_at_once(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    start_node(world, node, false).await
+    start_node(world, node).await
 }
 
 /// Starts a node that is down, or one that the cluster does not have yet; the first one begins the cluster.
-async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> StepResult {
+async fn start_node(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     let NodeRef::Named(name) = node else {
         let name = world.resolve(&node).await?;
         let cluster = world.cluster()?;
@@ -126,7 +114,7 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef, wait: bool) -> Step
     world
         .draft
         .check_capacity(cluster.inventory().snapshot().len(), &name)?;
-    let ready_within = wait.then_some(cluster.spec().ready_within);
+    let ready_within = cluster.spec().ready_within;
     let node = world.draft.node(name);
     world
         .interruptible(cluster.join(&node, ready_within))

@@ -92,7 +92,7 @@ pub enum NodeRef {
     Named(NodeName),
     /// The node that a quorum agrees is the leader.
     Leader,
-    /// The node that was the leader when a step last acted on the leader.
+    /// The node that was the leader when a step last spoke of the leader.
     FormerLeader,
     /// The first running node that is not the leader.
     Follower,

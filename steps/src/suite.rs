@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{Application, Deployer, PlannedOperation, Progress, RunLedger};
 use trellis_domain::AppName;
 
-use crate::{StepError, kv::ReplicatedKv};
+use crate::{StepError, kv::ReplicatedKv, lane::Lanes};
 
 /// An application that scenarios may use, with the ports that its steps need.
 #[derive(Clone)]
@@ -72,6 +72,8 @@ pub struct Suite {
     pub budget: usize,
     /// Free places within the budget.
     pub places: Arc<Semaphore>,
+    /// Who runs beside whom.
+    pub lanes: Lanes,
     /// Ends the run.
     pub cancel: CancellationToken,
     /// Who is told what is awaited.

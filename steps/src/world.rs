@@ -16,6 +16,7 @@ use trellis_runtime::{Cluster, Journal};
 use crate::{
     Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
     kv::{KvSession, ReplicaView},
+    lane::Lane,
     self_test::SelfTest,
 };
 
@@ -42,6 +43,7 @@ pub struct TrellisWorld {
     /// For features about the harness itself.
     pub(crate) self_test: SelfTest,
     places: Option<OwnedSemaphorePermit>,
+    lane: Option<Lane>,
 }
 
 /// Why a scenario could not begin.
@@ -78,6 +80,7 @@ impl TrellisWorld {
             kv: None,
             self_test: SelfTest::default(),
             places: None,
+            lane: None,
         })
     }
 
@@ -86,6 +89,16 @@ impl TrellisWorld {
         self.title = title;
         self.folder = folder;
         self.plan = plan;
+    }
+
+    /// Waits until the scenario may run, `alone` or beside others.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub(crate) async fn take_lane(&mut self, alone: bool) -> StepResult {
+        let lanes = self.suite.lanes.clone();
+        self.lane = Some(self.interruptible(lanes.enter(alone)).await?);
+        Ok(())
     }
 
     /// What the scenario says of the cluster that it wants.
@@ -199,7 +212,7 @@ impl TrellisWorld {
                 })
             }
             NodeRef::FormerLeader => self.kv()?.former_leader().ok_or_else(|| {
-                StepError::new("no step acted on the leader yet, so there is no former one")
+                StepError::new("no step spoke of the leader yet, so there is no former one")
             }),
         }
     }
@@ -286,6 +299,7 @@ impl TrellisWorld {
             None => Ok(()),
         };
         self.places = None;
+        self.lane = None;
         released
     }
 }

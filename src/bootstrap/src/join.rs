@@ -24,8 +24,8 @@ pub struct JoinRequest<'a> {
     pub planned: &'a [PlannedOperation],
     /// What may be done to borrowed nodes.
     pub opt_ins: &'a OptIns,
-    /// How long it may take to become ready; `None` to start it and not wait.
-    pub ready_within: Option<Duration>,
+    /// How long it may take to become ready.
+    pub ready_within: Duration,
     /// Who is told meanwhile.
     pub progress: &'a dyn Progress,
 }
@@ -73,10 +73,7 @@ async fn start(request: &JoinRequest<'_>) -> Result<NodeHandle, BootstrapError> 
     } = request;
     let instance = fleet.launch(&node.name).await?;
     inventory.update(|nodes| nodes.started(&node.name, Some(instance.label)))?;
-    match request.ready_within {
-        Some(within) => settle(fleet, inventory, &node.name, within, request.progress).await,
-        None => Ok(inventory.node(&node.name)?),
-    }
+    settle(fleet, inventory, &node.name, request.ready_within, request.progress).await
 }
 
 /// Waits until a managed node that was just started is ready, asks it who it is, and checks that it still fits the others.

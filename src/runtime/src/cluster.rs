@@ -122,14 +122,14 @@ impl Cluster {
         Ok(Permit::check(&node, operation, &self.inner.spec.opt_ins)?)
     }
 
-    /// Adds a node. `ready_within` is how long it may take to become ready; `None` starts it without waiting.
+    /// Adds a node. `ready_within` is how long it may take to become ready.
     ///
     /// # Errors
     /// As for [`join`].
     pub async fn join(
         &self,
         node: &ManagedNode,
-        ready_within: Option<Duration>,
+        ready_within: Duration,
     ) -> Result<NodeHandle, BootstrapError> {
         let Some(fleet) = &self.inner.fleet else {
             return Err(BootstrapError::NotWired {

@@ -14,7 +14,7 @@ use super::{
     load::{LoadedFeature, full_name},
     problem::{Problem, Problems},
 };
-use crate::{NodeRef, ScenarioPlan, effect::Effect};
+use crate::{NodeRef, ScenarioPlan, cluster::in_cluster_already, effect::Effect};
 
 /// The steps that were looked up before, by keyword and text.
 #[derive(Default)]
@@ -63,6 +63,8 @@ struct Walk<'a> {
     managed: BTreeSet<NodeName>,
     borrowed: BTreeMap<NodeName, String>,
     capacity: Option<usize>,
+    /// Nodes that were given a configuration before they were known, with the step that did.
+    configured: Vec<(NodeName, Step)>,
     /// A step was not understood, so nodes may exist that are not known of.
     uncertain: bool,
     plan: ScenarioPlan,
@@ -83,6 +85,7 @@ pub(crate) fn plan(
         managed: BTreeSet::new(),
         borrowed: BTreeMap::new(),
         capacity: None,
+        configured: Vec::new(),
         uncertain: false,
         plan: ScenarioPlan::default(),
     };
@@ -180,6 +183,13 @@ impl Walk<'_> {
             Effect::Starts(name) => {
                 if !self.knows(&name) {
                     self.declare(name, step);
+                }
+            }
+            Effect::Configures(name) => {
+                if self.knows(&name) {
+                    self.problem(step, in_cluster_already(&name), None);
+                } else {
+                    self.configured.push((name, step.clone()));
                 }
             }
             Effect::Mentions(node) => self.mention(&node, step),
@@ -313,6 +323,9 @@ impl Walk<'_> {
 
     /// The plan, after the steps.
     fn finish(mut self, steps: usize) -> ScenarioPlan {
+        for (name, step) in std::mem::take(&mut self.configured) {
+            self.mention(&NodeRef::Named(name), &step);
+        }
         let line = self.place.scenario.position.line;
         let at = |message: String| Problem::new(self.place.loaded.text(), line, message);
         if steps == 0 {

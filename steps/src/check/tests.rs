@@ -74,6 +74,25 @@ fn problems_of(feature: &str) -> String {
 }
 
 #[test]
+fn a_configuration_is_for_a_node_that_comes_later() {
+    let late =
+        problems("Given a cluster of 2 nodes\nAnd NODE_2 has user config override \"a\" as \"1\"");
+    assert!(
+        late.contains("NODE_2 is in the cluster already, with its configuration"),
+        "{late}"
+    );
+    let never =
+        problems("Given NODE_7 has user config override \"a\" as \"1\"\nAnd a cluster of 2 nodes");
+    assert!(
+        never.contains(r#"there is no node "NODE_7"; known nodes: NODE_1, NODE_2"#),
+        "{never}"
+    );
+    let in_time =
+        problems("Given NODE_2 has user config override \"a\" as \"1\"\nAnd a cluster of 2 nodes");
+    assert_eq!(in_time, "");
+}
+
+#[test]
 fn a_sound_scenario_has_no_problems_and_a_plan() {
     let text = "Feature: F\n  Background:\n    Given a cluster of 3 nodes\n\n  Scenario: S\n    When I stop NODE_2\n    And I start NODE_4\n    And I stop the leader\n    Then NODE_4 is running\n";
     let features = Features::new(&[("a.feature", text)]);

@@ -95,10 +95,15 @@ pub struct HarnessOptions {
     #[arg(long, value_name = "N", help_heading = "How to run them")]
     pub(crate) retry: Option<usize>,
     /// How long to wait before that.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "How to run them")]
+    #[arg(long, requires = "retry", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "How to run them")]
     pub(crate) retry_after: Option<Duration>,
     /// Which scenarios may be tried again.
-    #[arg(long, value_name = "EXPRESSION", help_heading = "How to run them")]
+    #[arg(
+        long,
+        requires = "retry",
+        value_name = "EXPRESSION",
+        help_heading = "How to run them"
+    )]
     pub(crate) retry_tag_filter: Option<TagOperation>,
 
     /// The backend that nodes run on [default: the first that is known, mostly local]

@@ -23,7 +23,7 @@ use super::{
     screen::Screen,
     writers::Writers,
 };
-use crate::{ScenarioKey, StepError, Suite, TrellisWorld, check::full_name};
+use crate::{ScenarioKey, StepError, Suite, TrellisWorld, check::full_name, lane::SERIAL};
 
 /// One try of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,7 +115,13 @@ impl Context {
     }
 
     /// Tells a new World which scenario it is for, and makes its folder.
-    async fn begin(&self, feature: &Feature, scenario: &Scenario, world: &mut TrellisWorld) {
+    async fn begin(
+        &self,
+        feature: &Feature,
+        rule: Option<&Rule>,
+        scenario: &Scenario,
+        world: &mut TrellisWorld,
+    ) {
         let key = scenario_key(feature, scenario);
         let attempt = self.next_attempt(&key);
         let folder = self
@@ -125,6 +131,11 @@ impl Context {
         world.begin(full_name(feature, scenario), folder.clone(), plan);
         if let Err(error) = tokio::fs::create_dir_all(&folder).await {
             panic!("cannot create {}: {error}", folder.display());
+        }
+        let rule_tags = rule.into_iter().flat_map(|rule| &rule.tags);
+        let mut tags = scenario.tags.iter().chain(rule_tags).chain(&feature.tags);
+        if let Err(error) = world.take_lane(tags.any(|tag| tag == SERIAL)).await {
+            panic!("{error}");
         }
     }
 
@@ -287,9 +298,9 @@ fn before(
     &'a Scenario,
     &'a mut TrellisWorld,
 ) -> LocalBoxFuture<'a, ()> {
-    move |feature, _, scenario, world| {
+    move |feature, rule, scenario, world| {
         let context = Arc::clone(&context);
-        async move { context.begin(feature, scenario, world).await }.boxed_local()
+        async move { context.begin(feature, rule, scenario, world).await }.boxed_local()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cucumber::{given, then, when};
+use futures::future::join_all;
 
 use super::{
     KvRefusal, Read,
@@ -170,38 +171,39 @@ async fn more_writes(world: &mut TrellisWorld, count: Count, within: Within) -> 
     within_budget(world, &goal, *within, wait).await
 }
 
-/// Asks every running node in turn to write. Each must refuse within the time, for want of a quorum or because it does not lead; an acknowledged write, an unreachable node and a silent one fail the step.
+/// Asks every running node at once to write. Each must refuse within the time, for want of a quorum or because it does not lead; an acknowledged write, an unreachable node and a silent one fail the step.
 #[given(expr = "writes are refused within {duration}")]
 #[when(expr = "writes are refused within {duration}")]
 #[then(expr = "writes are refused within {duration}")]
 async fn refused(world: &mut TrellisWorld, within: Within) -> StepResult {
     let kv = world.kv()?;
-    for node in world.cluster()?.running() {
-        let key = kv.next_key();
-        let put = tokio::time::timeout(
-            *within,
-            kv.port.put(&node, &key, "must not be acknowledged"),
-        );
-        match world.interruptible(put).await? {
+    let asked = world
+        .cluster()?
+        .running()
+        .into_iter()
+        .map(|node| async move {
+            let write = kv.next_key();
+            let put = kv.port.put(&node, &write, "must not be acknowledged");
+            let answer = tokio::time::timeout(*within, put).await;
+            (node, answer)
+        });
+    for (node, answer) in world.interruptible(join_all(asked)).await? {
+        match answer {
+            Ok(Err(refusal @ (KvRefusal::NotLeader { .. } | KvRefusal::NoQuorum(_)))) => {
+                world
+                    .journal
+                    .note(format!("{node} refused a write: {refusal}"));
+            }
+            Ok(Err(failure)) => {
+                return Err(StepError::from(failure)
+                    .within(format!("{node} did not refuse a write, it failed")));
+            }
+            Ok(Ok(())) => return Err(StepError::new(format!("{node} acknowledged a write"))),
             Err(_) => {
                 return Err(StepError::new(format!(
-                    "{} neither acknowledged nor refused a write within {within}",
-                    node.name()
+                    "{node} neither acknowledged nor refused a write within {within}"
                 )));
             }
-            Ok(Ok(())) => {
-                return Err(StepError::new(format!(
-                    "{} acknowledged a write",
-                    node.name()
-                )));
-            }
-            Ok(Err(refusal @ (KvRefusal::Unreachable(_) | KvRefusal::Other(_)))) => {
-                return Err(StepError::from(refusal)
-                    .within(format!("{} did not refuse a write, it failed", node.name())));
-            }
-            Ok(Err(refusal)) => world
-                .journal
-                .note(format!("{} refused a write: {refusal}", node.name())),
         }
     }
     Ok(())

@@ -54,6 +54,7 @@ impl Run {
             folder: folder.path().to_owned(),
             budget: 1,
             places: Arc::new(Semaphore::new(1)),
+            lanes: crate::lane::Lanes::default(),
             cancel: cancel.clone(),
             progress: Arc::new(Silent),
             plans: HashMap::new(),
