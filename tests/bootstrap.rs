@@ -92,6 +92,22 @@ async fn a_node_that_is_never_ready_fails_at_the_deadline_with_what_was_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_say_who_it_is_does_not_keep_the_scenario_for_ever() {
+    let site = Site::new("silent");
+    let app = Sleeper::default();
+    app.silent("B");
+    let error = failure(site.request(app, vec![node("A", &[]), node("B", &[])])).await;
+    let BootstrapError::Identify { node, source } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (node.as_str(), source.to_string().as_str()),
+        ("B", "no answer within 5s")
+    );
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_quorum_the_rest_stays_starting() {
     let site = Site::new("quorum");
     let app = Sleeper::default();

@@ -25,6 +25,7 @@ pub struct Sleeper {
 struct State {
     events: Vec<String>,
     never_ready: BTreeSet<String>,
+    silent: BTreeSet<String>,
     unmakeable: BTreeSet<String>,
     networks: BTreeMap<String, String>,
 }
@@ -43,6 +44,11 @@ impl Sleeper {
     /// Makes the node called `node` answer every probe with "not yet".
     pub fn never_ready(&self, node: &str) {
         self.state().never_ready.insert(node.to_owned());
+    }
+
+    /// Makes the node called `node` ready, but silent about who it is.
+    pub fn silent(&self, node: &str) {
+        self.state().silent.insert(node.to_owned());
     }
 
     /// Makes the files of the node called `node` impossible to make.
@@ -120,6 +126,10 @@ impl Application for Sleeper {
     }
 
     async fn identify(&self, node: &NodeHandle) -> Result<SelfDescription, DynError> {
+        let is_silent = self.state().silent.contains(node.name().as_str());
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         let network = self.state().networks.get(node.name().as_str()).cloned();
         Ok(SelfDescription {
             peer_id: Some(PeerId::new(node.name().as_str())),

@@ -4,9 +4,10 @@
 //! resolve sources, deploy managed, discover attached, normalise, merge, apply bootstrap policy, readiness barrier, preflight, hand over.
 //! Deploying is done in two halves: places are reserved first, so that the merge and the first half of preflight refuse a scenario before any process runs; processes start when the bootstrap policy has decided who is told of whom.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trellis_domain::{
@@ -21,6 +22,8 @@ use crate::{
 
 /// How often a cluster is brought up anew because another process took one of its ports.
 pub(crate) const PORT_ATTEMPTS: u32 = 3;
+/// How long a node that is ready may take to say who it is.
+const IDENTIFY_WITHIN: Duration = Duration::from_secs(5);
 /// How many nodes are launched at the same time.
 const LAUNCHES_MAX: usize = 16;
 
@@ -278,8 +281,12 @@ pub(crate) async fn preflight_ready(
     inventory: &SharedInventory,
     ready: &[NodeHandle],
 ) -> Result<(), BootstrapError> {
+    let ask = async |node: &NodeHandle| {
+        let answer = timeout(IDENTIFY_WITHIN, app.identify(node)).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer within {IDENTIFY_WITHIN:?}").into()))
+    };
     let mut answers = stream::iter(ready.to_vec())
-        .map(|node| async move { (node.name().clone(), app.identify(&node).await) })
+        .map(|node| async move { (node.name().clone(), ask(&node).await) })
         .buffer_unordered(LAUNCHES_MAX);
     while let Some((node, answer)) = answers.next().await {
         let said = answer.map_err(|source| BootstrapError::Identify {
