@@ -7,12 +7,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
 use trellis_domain::{CapabilitySet, ManagedNode, NodeName, NodeSighting, Origin, UnknownNode};
 
 use crate::{
     Application, Artifact, BootstrapError, ClusterRequest, Deployer, Instance, NodeControl,
     NodePlan, PatchError, PeerPlan, Placement, patch,
 };
+
+/// How many places are reserved at the same time.
+const PLACES_MAX: usize = 16;
 
 /// The nodes that we start, in one cluster on one backend.
 pub struct Fleet {
@@ -63,42 +67,52 @@ impl Fleet {
         &self.app
     }
 
-    /// Reserves a place for each of `nodes`; nothing is started. They are `founding` when the cluster begins with them.
+    /// Reserves a place for each of `nodes`, several at once; nothing is started. They are `founding` when the cluster begins with them.
     ///
     /// # Errors
-    /// What the backend could not reserve.
+    /// What the backend could not reserve; the places that it did reserve go with the cluster.
     pub async fn place(
         &self,
         nodes: &[ManagedNode],
         founding: bool,
     ) -> Result<Vec<NodeSighting>, BootstrapError> {
-        let mut sightings = Vec::with_capacity(nodes.len());
-        for spec in nodes {
-            let placement = self.control.place(&spec.name, &self.app.ports()).await?;
-            let index = self
-                .members()
-                .values()
-                .map(|m| m.plan.index)
-                .max()
-                .unwrap_or(0)
-                + 1;
-            let plan = NodePlan {
-                name: spec.name.clone(),
-                index,
-                network: self.network.clone(),
-                founding,
-                addresses: placement.addresses,
-                config_dir: placement.config_dir,
-                data_dir: placement.data_dir,
-            };
-            sightings.push(self.sighting(&plan)?);
-            let member = Member {
-                plan,
-                spec: spec.clone(),
-            };
-            self.members().insert(spec.name.clone(), member);
-        }
-        Ok(sightings)
+        let ports = self.app.ports();
+        // In the order of `nodes`, whoever is placed first: the index of a node is the same in every run.
+        let placements: Vec<Placement> = stream::iter(nodes.to_vec())
+            .map(|spec| {
+                let ports = &ports;
+                async move { self.control.place(&spec.name, ports).await }
+            })
+            .buffered(PLACES_MAX)
+            .try_collect()
+            .await?;
+        let placed = nodes.iter().zip(placements);
+        placed
+            .map(|(spec, placement)| self.enter(spec.clone(), placement, founding))
+            .collect()
+    }
+
+    /// Makes a placed node a member, with the next index.
+    fn enter(
+        &self,
+        spec: ManagedNode,
+        placement: Placement,
+        founding: bool,
+    ) -> Result<NodeSighting, BootstrapError> {
+        let mut members = self.members();
+        let last = members.values().map(|member| member.plan.index).max();
+        let plan = NodePlan {
+            name: spec.name.clone(),
+            index: last.unwrap_or(0) + 1,
+            network: self.network.clone(),
+            founding,
+            addresses: placement.addresses,
+            config_dir: placement.config_dir,
+            data_dir: placement.data_dir,
+        };
+        let sighting = self.sighting(&plan)?;
+        members.insert(spec.name.clone(), Member { plan, spec });
+        Ok(sighting)
     }
 
     /// Gives a node that does not run other ports than it has.

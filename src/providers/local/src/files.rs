@@ -93,12 +93,11 @@ pub(crate) fn replace_folder(
 }
 
 fn swap(fresh: &Path, target: &Path, stale: &Path) -> Result<(), FileError> {
-    match fs::rename(target, stale) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return fs::rename(fresh, target).at(target);
-        }
-        other => other.at(target)?,
+    // The kernel lets a folder take the place of one that is empty, as a new node's is, or of none.
+    if fs::rename(fresh, target).is_ok() {
+        return Ok(());
     }
+    fs::rename(target, stale).at(target)?;
     if let Err(error) = fs::rename(fresh, target).at(target) {
         fs::rename(stale, target).at(target)?;
         return Err(error);

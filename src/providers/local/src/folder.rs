@@ -90,8 +90,12 @@ pub(crate) struct NodeFolder {
 
 impl NodeFolder {
     pub(crate) fn create(&self) -> Result<(), FileError> {
+        fs::create_dir_all(&self.root).at(&self.root)?;
         for folder in [self.config(), self.data(), self.logs(), self.tmp()] {
-            fs::create_dir_all(&folder).at(&folder)?;
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.at(&folder)?,
+            }
         }
         Ok(())
     }

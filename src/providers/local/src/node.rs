@@ -1,18 +1,22 @@
 //! One node: its ports, its folder, and the process that runs it now.
 //!
+//! How its end is noticed and looked into is in `ends`.
+//!
 //! Each method that changes something holds the node's turn (see [`Turn`]) for as long as it works, so operations on one node follow each other, also when the future of one of them was dropped.
+
+mod ends;
 
 use std::{
     collections::BTreeMap,
-    process::ExitStatus,
+    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedMutexGuard, watch};
-use tracing::{debug, warn};
+use tracing::debug;
 use trellis_bootstrap::{
-    Address, Doing, ExitReport, Instance, LogTail, NodeCommand, Placement, PortSpec, ProviderError,
+    Address, Doing, ExitReport, Instance, NodeCommand, Placement, PortSpec, ProviderError,
     StopReport,
 };
 use trellis_domain::{EndpointName, NodeName, Operation};
@@ -25,7 +29,6 @@ use crate::{
     ports::{HeldPort, PortPool},
     process::{Process, Watched, in_words},
     spawner::Spawner,
-    survivors,
 };
 
 /// How long the kernel may take to end a process that was killed; it is long only when a disk hangs.
@@ -33,9 +36,6 @@ pub(crate) const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a group may take to stop or to go on; it is long only when the machine is.
 const FROZEN_WITHIN: Duration = Duration::from_secs(10);
-
-/// How many lines of the log an exit report has.
-const REPORT_LINES: usize = 20;
 
 /// The right to change a node. Taken by one operation after the other.
 pub(crate) type Turn = OwnedMutexGuard<()>;
@@ -177,12 +177,7 @@ impl Node {
             (command, state.starts)
         };
         let command = command.ok_or_else(|| self.misplaced(doing, "it was never launched"))?;
-        let path = self.folder.log_file();
-        let log = self
-            .blocking(doing, move |_| log::open(&path, number))
-            .await?
-            .map_err(|error| error.of(doing, &self.name))?;
-        let child = self.spawn(spawner, doing, &command, &log).await;
+        let child = self.spawn(spawner, doing, command, number).await;
         let watched = child.inspect_err(|_| {
             // Whether somebody else has a port does not matter to a node that did not start.
             self.take_ports_back();
@@ -200,105 +195,49 @@ impl Node {
     }
 
     async fn spawn(
-        &self,
+        self: &Arc<Self>,
         spawner: &Spawner,
         doing: Doing,
-        command: &NodeCommand,
-        log: &std::fs::File,
+        command: NodeCommand,
+        number: u32,
     ) -> Result<Watched, ProviderError> {
-        let system = |detail: &str, source| ProviderError::System {
+        for port in self.state().ports.values_mut() {
+            port.hand_over();
+        }
+        let (node, assembled) = (self.clone(), command.clone());
+        let child = spawner
+            .spawn(move || node.assemble(doing, &assembled, number))
+            .await?
+            .map_err(|source| ProviderError::Program {
+                node: self.name.clone(),
+                program: environment::program(&command),
+                hint: environment::hint(&command, &source),
+                source,
+            })?;
+        Watched::new(child)
+            .map_err(|source| self.system(doing, "its process could not be watched", source))
+    }
+
+    /// Opens the log and puts the process of start `number` together. Blocks.
+    fn assemble(
+        &self,
+        doing: Doing,
+        command: &NodeCommand,
+        number: u32,
+    ) -> Result<Command, ProviderError> {
+        let log = log::open(&self.folder.log_file(), number)
+            .map_err(|error| error.of(doing, &self.name))?;
+        environment::assemble(command, &self.folder, &self.label, &log)
+            .map_err(|source| self.system(doing, "its log could not be handed over", source))
+    }
+
+    fn system(&self, doing: Doing, detail: &str, source: std::io::Error) -> ProviderError {
+        ProviderError::System {
             doing,
             node: self.name.clone(),
             detail: detail.to_owned(),
             source,
-        };
-        let assembled = environment::assemble(command, &self.folder, &self.label, log)
-            .map_err(|source| system("its log could not be handed over", source))?;
-        for port in self.state().ports.values_mut() {
-            port.hand_over();
         }
-        let child = spawner
-            .spawn(assembled)
-            .await
-            .map_err(|source| ProviderError::Program {
-                node: self.name.clone(),
-                program: environment::program(command),
-                hint: environment::hint(command, &source),
-                source,
-            })?;
-        Watched::new(child).map_err(|source| system("its process could not be watched", source))
-    }
-
-    /// Sees a process to its end. An end that nobody ordered is looked into and reported.
-    async fn watch(self: Arc<Self>, mut watched: Watched) {
-        let process = watched.process();
-        let status = match watched.ended().await {
-            Ok(status) => status,
-            Err(error) => {
-                warn!(node = %self.name, %error, "a node process was lost from sight and killed");
-                ExitStatus::default()
-            }
-        };
-        if !process.is_ordered_to_end() {
-            let report = self.look_into(status).await;
-            debug!(node = %self.name, status = %report.status, "node process ended by itself");
-            self.report.send_replace(Some(report));
-        }
-        process.publish_end(status);
-    }
-
-    async fn look_into(self: &Arc<Self>, status: ExitStatus) -> ExitReport {
-        // First, or a process that the node left behind is taken for a stranger on its port.
-        self.end_survivors().await;
-        let path = self.folder.log_file();
-        let found = self.blocking(Doing::Launching, move |node| {
-            (node.take_ports_back(), log::tail(&path, REPORT_LINES))
-        });
-        let (taken_port, log) = match found.await {
-            Ok((taken_port, Ok(log))) => (taken_port, log),
-            Ok((taken_port, Err(error))) => {
-                let log = LogTail {
-                    source: error.in_words(),
-                    lines: Vec::new(),
-                };
-                (taken_port, log)
-            }
-            Err(_) => (None, LogTail::default()),
-        };
-        ExitReport {
-            status: in_words(status),
-            log,
-            taken_port,
-        }
-    }
-
-    /// The first of its ports that somebody else uses.
-    fn take_ports_back(&self) -> Option<u16> {
-        let mut state = self.state();
-        let taken: Vec<u16> = state
-            .ports
-            .values_mut()
-            .filter_map(|port| port.take_back().then(|| port.number()))
-            .collect();
-        taken.first().copied()
-    }
-
-    /// Ends what the node started and left, in whatever process group.
-    async fn end_survivors(self: &Arc<Self>) -> Vec<String> {
-        let sweep = self.blocking(Doing::Operating(Operation::Kill), |node| {
-            survivors::end_all(&node.label, KILLED_WITHIN)
-        });
-        sweep.await.map(|sweep| sweep.left).unwrap_or_default()
-    }
-
-    /// Waits for the report of an end that nobody ordered. Cancel-safe.
-    pub(crate) async fn exited(&self) -> ExitReport {
-        let mut report = self.report.subscribe();
-        let reported = report.wait_for(Option::is_some).await;
-        reported
-            .ok()
-            .and_then(|report| report.clone())
-            .expect("the sender is in self, and the value was just seen")
     }
 
     /// Asks the node to end, and kills it after `grace`.
@@ -398,12 +337,7 @@ impl Node {
             .await
             .map_err(|error| match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => ProviderError::System {
-                    doing,
-                    node: self.name.clone(),
-                    detail: "the runtime is shutting down".to_owned(),
-                    source: error.into(),
-                },
+                Err(error) => self.system(doing, "the runtime is shutting down", error.into()),
             })
     }
 }

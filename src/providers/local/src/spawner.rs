@@ -9,11 +9,17 @@ use rustix::{
     process::{Signal, getpid, getppid, set_parent_process_death_signal},
 };
 use tokio::{process::Child, runtime::Handle, sync::oneshot};
+use trellis_bootstrap::ProviderError;
+
+type Assemble = Box<dyn FnOnce() -> Result<Command, ProviderError> + Send>;
+
+/// What came of an order: a command that could not be put together, or one that could not be run, or a process.
+type Started = Result<io::Result<Child>, ProviderError>;
 
 struct Order {
-    command: Command,
+    assemble: Assemble,
     runtime: Handle,
-    reply: oneshot::Sender<io::Result<Child>>,
+    reply: oneshot::Sender<Started>,
 }
 
 /// The handle to the thread. The thread ends, and with it every process that still runs, when the last clone is dropped.
@@ -33,19 +39,31 @@ impl Spawner {
         Ok(Self { orders })
     }
 
-    /// Starts a process that is killed when the harness ends.
+    /// Puts a command together and starts it, as a process that is killed when the harness ends. Both is done on the thread, so `assemble` may block.
     ///
     /// Must be called on a tokio runtime. A process whose future was dropped meanwhile is killed.
-    pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    ///
+    /// # Errors
+    /// That of `assemble`; within it, that of the system.
+    pub(crate) async fn spawn(
+        &self,
+        assemble: impl FnOnce() -> Result<Command, ProviderError> + Send + 'static,
+    ) -> Started {
         let (reply, answer) = oneshot::channel();
         let order = Order {
-            command,
+            assemble: Box::new(assemble),
             runtime: Handle::current(),
             reply,
         };
-        let gone = || io::Error::other("the thread that starts processes has ended");
-        self.orders.send(order).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let gone = || {
+            Ok(Err(io::Error::other(
+                "the thread that starts processes has ended",
+            )))
+        };
+        if self.orders.send(order).is_err() {
+            return gone();
+        }
+        answer.await.unwrap_or_else(|_| gone())
     }
 }
 
@@ -55,8 +73,9 @@ fn serve(orders: &mpsc::Receiver<Order>) {
             continue;
         }
         let _runtime = order.runtime.enter();
+        let started = (order.assemble)().map(start);
         // A child that nobody waits for any more is dropped here, and killed by that.
-        let _ = order.reply.send(start(order.command));
+        let _ = order.reply.send(started);
     }
 }
 
