@@ -19,8 +19,10 @@ use crate::{
 
 /// How long one probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause after the first probe of a node; it grows by half each time.
+/// The shortest pause between two probes of a node.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// A pause is this part of the time for which the node has been asked, so that nobody waits for a cluster much longer than it takes to start.
+const PAUSE_PART: u32 = 10;
 /// The longest pause between two probes of a node.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// How often progress is reported.
@@ -189,7 +191,7 @@ impl ReadinessBarrier<'_> {
 }
 
 async fn probe_until_ready(app: &dyn Application, node: &NodeHandle, sightings: &Sightings) {
-    let mut pause = PAUSE_MIN;
+    let begun = Instant::now();
     loop {
         let seen = match timeout(PROBE_TIMEOUT, app.probe(node)).await {
             Ok(Ok(Probe::Ready)) => return,
@@ -198,8 +200,7 @@ async fn probe_until_ready(app: &dyn Application, node: &NodeHandle, sightings: 
             Err(_) => format!("no answer to a probe within {PROBE_TIMEOUT:?}"),
         };
         sightings.note(node.name(), seen);
-        sleep(pause).await;
-        pause = (pause * 3 / 2).min(PAUSE_MAX);
+        sleep((begun.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX)).await;
     }
 }
 

@@ -73,7 +73,14 @@ async fn start(request: &JoinRequest<'_>) -> Result<NodeHandle, BootstrapError> 
     } = request;
     let instance = fleet.launch(&node.name).await?;
     inventory.update(|nodes| nodes.started(&node.name, Some(instance.label)))?;
-    settle(fleet, inventory, &node.name, request.ready_within, request.progress).await
+    settle(
+        fleet,
+        inventory,
+        &node.name,
+        request.ready_within,
+        request.progress,
+    )
+    .await
 }
 
 /// Waits until a managed node that was just started is ready, asks it who it is, and checks that it still fits the others.

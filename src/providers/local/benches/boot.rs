@@ -31,8 +31,9 @@ const NODE: &str = env!("CARGO_BIN_EXE_trellis-local-testbed");
 const SIZES: [usize; 3] = [3, 10, 30];
 const ROUNDS: usize = 15;
 const GOAL: f64 = 1.10;
-/// The first pause after a refused probe; it grows by half, as the barrier's does.
+/// The pauses between probes are the barrier's.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_PART: u32 = 10;
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A node, as the first argument of the testbed, and what it is called here.
@@ -126,10 +127,10 @@ async fn boot_bare(kind: Kind, nodes: usize) -> Duration {
                 .kill_on_drop(true)
                 .spawn()
                 .unwrap();
-            let mut pause = PAUSE_MIN;
+            let begun = Instant::now();
             while !ask(&address).await.unwrap_or(false) {
+                let pause = (begun.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX);
                 tokio::time::sleep(pause).await;
-                pause = (pause * 3 / 2).min(PAUSE_MAX);
             }
             child
         });
