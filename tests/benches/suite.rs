@@ -13,7 +13,9 @@ use std::{
 /// How many scenarios a suite has.
 const SCENARIOS: usize = 24;
 /// How often each concurrency is measured, interleaved.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
+/// What the inner cargo is told of the outer one's world.
+const KEPT: [&str; 2] = ["CARGO_HOME", "CARGO_TARGET_DIR"];
 
 fn main() {
     let looking = std::env::args().any(|argument| argument == "--test");
@@ -59,8 +61,16 @@ fn suite(scenarios: usize) -> String {
 fn run(feature: &Path, folder: &Path, arguments: &[&str]) -> Duration {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(cargo);
+    // What cargo tells a benchmark would make the inner cargo build everything anew.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_") && !KEPT.contains(&&*name) {
+            command.env_remove(&*name);
+        }
+    }
     let begun = Instant::now();
-    let status = Command::new(cargo)
+    let output = command
         .current_dir(root)
         .args(["test", "--quiet", "--test", "cucumber", "--", "--input"])
         .arg(feature)
@@ -69,12 +79,17 @@ fn run(feature: &Path, folder: &Path, arguments: &[&str]) -> Duration {
         .arg("--state")
         .arg(folder.join("state"))
         .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
+        .stdin(Stdio::null())
+        .output()
         .expect("cargo runs");
-    assert!(status.success(), "the suite did not pass: {status}");
-    begun.elapsed()
+    let took = begun.elapsed();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "the suite did not pass: {}\n{errors}",
+        output.status
+    );
+    took
 }
 
 fn median(times: &mut [Duration]) -> f64 {
