@@ -9,8 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group,
+        pidfd_open, waitid,
+    },
 };
 use tokio::{
     process::Child,
@@ -19,6 +23,9 @@ use tokio::{
 };
 
 use crate::procfs;
+
+/// How long killed processes of a group may take to be gone.
+const OTHERS_END_WITHIN: Duration = Duration::from_secs(2);
 
 /// A process and its group.
 #[derive(Debug)]
@@ -78,12 +85,29 @@ impl Watched {
                 ));
             }
         }
+        self.process.signal(&self.process.lock(), Signal::KILL);
+        // A killed process takes a moment to let go of its ports and files. While the leader is not collected the number of its group cannot belong to anybody else.
+        let pid = self.process.pid;
+        let others = tokio::task::spawn_blocking(move || wait_for_others(pid, OTHERS_END_WITHIN));
+        others.await.map_err(std::io::Error::other)?;
         let mut leader = self.process.lock();
-        // While the leader is not collected the number of its group cannot belong to anybody else.
-        self.process.signal(&leader, Signal::KILL);
         let collected = self.child.try_wait();
         leader.is_collected = true;
         collected?.ok_or_else(|| std::io::Error::other("it has ended, but its status is not there"))
+    }
+}
+
+/// Waits until the leader, which has ended, is the only one left of its group. Blocks, for `within` at most.
+fn wait_for_others(leader: Pid, within: Duration) {
+    let deadline = Instant::now() + within;
+    let others = procfs::group(leader)
+        .into_iter()
+        .filter(|pid| *pid != leader);
+    for fd in others.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        // One that is still there in the end is found by its label, or named as left behind.
+        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], left.as_ref());
     }
 }
 
