@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use trellis_domain::{NodeHandle, NodeName, ReadinessPolicy, ReadinessTally, ReadinessVerdict};
 
 use crate::{
-    Application, BootstrapError, DynError, ExitReport, LogTail, NodeControl, Probe, Progress,
+    Application, BootstrapError, ExitReport, LogTail, NodeControl, Probe, Progress, in_one_line,
 };
 
 /// How long one probe may take.
@@ -196,22 +196,12 @@ async fn probe_until_ready(app: &dyn Application, node: &NodeHandle, sightings: 
         let seen = match timeout(PROBE_TIMEOUT, app.probe(node)).await {
             Ok(Ok(Probe::Ready)) => return,
             Ok(Ok(Probe::NotYet(seen))) => seen,
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => in_one_line(&*error),
             Err(_) => format!("no answer to a probe within {PROBE_TIMEOUT:?}"),
         };
         sightings.note(node.name(), seen);
         sleep((begun.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX)).await;
     }
-}
-
-fn chain(error: &DynError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn tally(nodes: &[NodeHandle], ready: &BTreeSet<NodeName>) -> ReadinessTally {

@@ -105,6 +105,17 @@ pub enum BootstrapError {
     Cancelled(&'static str),
 }
 
+/// An error and its causes, for places where there is room for one line.
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 impl From<InventoryError> for BootstrapError {
     fn from(error: InventoryError) -> Self {
         match error {

@@ -27,7 +27,7 @@ pub use deployer::{
     ClusterRequest, Deployer, Doing, ExitReport, Instance, LogTail, NodeControl, Placement,
     StopReport,
 };
-pub use error::BootstrapError;
+pub use error::{BootstrapError, in_one_line};
 pub use fleet::Fleet;
 pub use join::{JoinRequest, join, settle};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
-use trellis_bootstrap::{BootstrapError, LogTail, ProviderError};
+use trellis_bootstrap::{BootstrapError, LogTail, ProviderError, in_one_line};
 use trellis_domain::{NodeName, Operation, Refusal, UnknownNode};
 
 /// Why an operation was not carried out, or not to the end.
@@ -68,14 +68,8 @@ struct Lines<'a>(&'a [OperationError]);
 
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for error in self.0 {
-            write!(f, "\n  {error}")?;
-            let mut cause = std::error::Error::source(error);
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
-            }
-        }
-        Ok(())
+        self.0
+            .iter()
+            .try_for_each(|error| write!(f, "\n  {}", in_one_line(error)))
     }
 }

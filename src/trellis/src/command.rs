@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use trellis_bootstrap::{AbandonedRun, known_runs};
+use trellis_bootstrap::{AbandonedRun, in_one_line, known_runs};
 
 /// Keeps this machine free of what test runs left behind.
 #[derive(Debug, Parser)]
@@ -74,22 +74,12 @@ fn clean(state: &std::path::Path, dry_run: bool) -> ExitCode {
 /// Lets every backend end what the run left, then forgets the run.
 fn clean_one(run: AbandonedRun) -> Result<(), String> {
     let name = run.run().clone();
-    let report = trellis_local::reap(&run).map_err(|error| describe(&error))?;
+    let report = trellis_local::reap(&run).map_err(|error| in_one_line(&error))?;
     println!("{name}: {report}");
-    run.forget().map_err(|error| describe(&error))
+    run.forget().map_err(|error| in_one_line(&error))
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{}", describe(error));
+    eprintln!("{}", in_one_line(error));
     ExitCode::FAILURE
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
