@@ -1,6 +1,6 @@
 //! The running cluster on real processes: operations, refusals, and nodes that end by themselves.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tests::{
     site::{Site, node},
@@ -19,6 +19,17 @@ async fn cluster(site: &Site, app: &Sleeper, names: &[&str]) -> Cluster {
 
 fn name(text: &str) -> NodeName {
     text.parse().unwrap()
+}
+
+/// Whether a file called `file` somewhere below `folder` has `text` in it.
+fn holds(folder: &Path, file: &str, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, file, text);
+        }
+        path.ends_with(file) && std::fs::read_to_string(&path).unwrap().contains(text)
+    })
 }
 
 fn state(cluster: &Cluster, node: &str) -> NodeState {
@@ -135,6 +146,11 @@ async fn a_node_joins_and_is_told_of_the_others() {
     let again = cluster.join(&node("B", &[]), ready).await.unwrap_err();
     assert!(again.to_string().contains("the backend"), "{again}");
     assert_eq!(cluster.running().len(), 2);
+    assert_eq!(
+        cluster.tasks().names(),
+        ["monitor of A", "monitor of B"],
+        "a second join must not watch the node twice"
+    );
 
     app.never_ready("C");
     let error = cluster
@@ -213,6 +229,12 @@ async fn an_override_that_does_not_fit_leaves_the_node_running() {
     assert_eq!(
         cluster.restart_with(&a, &good).await.unwrap().incarnation,
         2
+    );
+    let kept = tempfile::tempdir().unwrap();
+    cluster.collect(kept.path()).await;
+    assert!(
+        holds(kept.path(), "sleeper.yaml", "X"),
+        "the override is in the node's configuration"
     );
     cluster.release().await.unwrap();
     site.assert_clean();

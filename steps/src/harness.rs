@@ -298,7 +298,7 @@ impl Harness {
         plans: HashMap<ScenarioKey, ScenarioPlan>,
     ) -> Result<Arc<Context>, HarnessError> {
         let state = options.state();
-        summary::abandoned(&state, screen)?;
+        summary::abandoned(&state, screen);
         let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
         log_to(folder.path());
         screen.line(format_args!(
@@ -331,7 +331,7 @@ impl Harness {
 fn exit_code(outcome: &Outcome, interrupted: bool) -> ExitCode {
     if interrupted {
         EXIT_INTERRUPTED.into()
-    } else if outcome.failed.is_empty() {
+    } else if outcome.is_green() {
         ExitCode::SUCCESS
     } else {
         EXIT_RED.into()

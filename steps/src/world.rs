@@ -197,12 +197,12 @@ impl TrellisWorld {
         match node {
             NodeRef::Named(name) => Ok(self.cluster()?.node(name)?.name().clone()),
             NodeRef::Leader => {
-                let leader = self.agreed_leader().await?;
+                let leader = self.agreed_leader(LEADER_WITHIN).await?;
                 self.kv()?.remember_leader(&leader);
                 Ok(leader)
             }
             NodeRef::Follower => {
-                let leader = self.agreed_leader().await?;
+                let leader = self.agreed_leader(LEADER_WITHIN).await?;
                 let running = self.cluster()?.running();
                 let follower = running.iter().find(|node| *node.name() != leader);
                 follower.map(|node| node.name().clone()).ok_or_else(|| {
@@ -217,10 +217,14 @@ impl TrellisWorld {
         }
     }
 
-    async fn agreed_leader(&self) -> StepResult<NodeName> {
+    /// Waits until a quorum agrees on a leader. Unlike [`TrellisWorld::resolve`], nobody is remembered as the former leader.
+    ///
+    /// # Errors
+    /// As for [`TrellisWorld::await_replicas`].
+    pub(crate) async fn agreed_leader(&self, within: Duration) -> StepResult<NodeName> {
         let goal = "a leader that a quorum agrees on";
         let view = self
-            .await_replicas(goal, LEADER_WITHIN, |view| view.leader.is_some())
+            .await_replicas(goal, within, |view| view.leader.is_some())
             .await?;
         Ok(view.leader.expect("the wait was for a leader"))
     }
@@ -288,18 +292,29 @@ impl TrellisWorld {
         std::mem::take(&mut self.self_test).end().await;
         self.kv = None;
         let released = match self.cluster.take() {
-            Some(cluster) => {
-                let panics = cluster.tasks().panics();
-                cluster.release().await?;
-                panics
-                    .into_iter()
-                    .next()
-                    .map_or(Ok(()), |panic| Err(StepError::from(panic)))
-            }
+            Some(cluster) => release(&cluster).await,
             None => Ok(()),
         };
+        // Also when something is left: reports may keep this World for long, and others wait for its places.
         self.places = None;
         self.lane = None;
         released
+    }
+}
+
+/// Releases a cluster. A background task of it that panicked is a failure, too, also when it did so while it was ended.
+async fn release(cluster: &Cluster) -> StepResult {
+    let left = cluster.release().await.err();
+    let left = left.map(|error| StepError::from(error).within("not everything could be released"));
+    let panics = cluster.tasks().panics().into_iter().map(StepError::from);
+    let complaints: Vec<String> = left
+        .into_iter()
+        .chain(panics)
+        .map(|error| error.to_string())
+        .collect();
+    if complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(StepError::new(complaints.join("\n")))
     }
 }

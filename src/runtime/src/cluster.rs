@@ -140,6 +140,7 @@ impl Cluster {
         self.inner
             .journal
             .note(format!("starting new node {}", node.name));
+        let is_new = self.node(&node.name).is_err();
         let joined = join(JoinRequest {
             fleet,
             inventory: &self.inner.inventory,
@@ -150,7 +151,7 @@ impl Cluster {
             progress: &*self.inner.progress,
         })
         .await;
-        if self.node(&node.name).is_ok() {
+        if is_new {
             self.monitor(&node.name);
         }
         joined
@@ -172,7 +173,7 @@ impl Cluster {
         let config = config.with_cancel(token.clone());
         let runtime = ObservationRuntime::start(observer, sources, config);
         let handle = runtime.handle();
-        self.inner.tasks.spawn("observation", async move {
+        self.inner.tasks.spawn_to_end("observation", async move {
             token.cancelled().await;
             runtime.shutdown().await;
         });

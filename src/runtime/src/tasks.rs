@@ -67,6 +67,21 @@ impl Tasks {
 
     /// Runs `task` in the background until it ends or is cancelled at one of its await points.
     pub fn spawn(&self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.spawn_to_end(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = cancel.cancelled() => {}
+            }
+        });
+    }
+
+    /// Runs `task` in the background to its end, for one that has something to put in order after [`Tasks::token`] is cancelled. It must watch the token itself.
+    pub fn spawn_to_end(
+        &self,
+        name: impl Into<String>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let name = name.into();
         let id = {
             let mut state = self.state();
@@ -76,13 +91,8 @@ impl Tasks {
             id
         };
         let tasks = self.clone();
-        let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
-            let guarded = AssertUnwindSafe(task).catch_unwind();
-            let result = tokio::select! {
-                result = guarded => result,
-                () = cancel.cancelled() => Ok(()),
-            };
+            let result = AssertUnwindSafe(task).catch_unwind().await;
             let mut state = tasks.state();
             state.running.remove(&id);
             if let Err(panic) = result {
@@ -90,6 +100,11 @@ impl Tasks {
                 state.panics.push(TaskFailure::Panicked { name, message });
             }
         });
+    }
+
+    /// What those that run are called, in the order of their start.
+    pub fn names(&self) -> Vec<String> {
+        self.state().running.values().cloned().collect()
     }
 
     /// The panics so far; a scenario with one has failed.
@@ -107,7 +122,7 @@ impl Tasks {
         match timeout(within, self.tracker.wait()).await {
             Ok(()) => Ok(()),
             Err(_) => Err(TaskFailure::StillRunning {
-                names: self.state().running.values().cloned().collect(),
+                names: self.names(),
                 waited: within,
             }),
         }
@@ -146,6 +161,20 @@ mod tests {
         let tasks = Tasks::default();
         tasks.spawn("waits", std::future::pending());
         tasks.shutdown(Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn shutdown_waits_for_a_task_that_puts_something_in_order() {
+        let tasks = Tasks::default();
+        let token = tasks.token().clone();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        tasks.spawn_to_end("tidies up", async move {
+            token.cancelled().await;
+            tokio::task::yield_now().await;
+            let _ = done.send(());
+        });
+        tasks.shutdown(Duration::from_secs(5)).await.unwrap();
+        is_done.await.expect("it came to its end");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

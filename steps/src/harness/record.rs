@@ -33,6 +33,13 @@ pub(crate) struct Outcome {
     pub(crate) not_run: usize,
 }
 
+impl Outcome {
+    /// Whether every scenario that was meant has passed: what was not run has shown nothing.
+    pub(crate) fn is_green(&self) -> bool {
+        self.failed.is_empty() && self.skipped + self.interrupted + self.not_run == 0
+    }
+}
+
 /// Listens to a run's events as they happen.
 pub(crate) struct Record {
     context: Arc<Context>,

@@ -170,7 +170,7 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key, evidence);
         if let Err(error) = released {
-            panic!("not everything could be released: {error}");
+            panic!("{error}");
         }
     }
 }

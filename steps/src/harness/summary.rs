@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use trellis_bootstrap::{LedgerError, RunLedger, known_runs};
+use trellis_bootstrap::{LedgerError, RunLedger, in_one_line, known_runs};
 
 use super::{
     options::{Color, HarnessOptions, no_color},
@@ -36,19 +36,31 @@ pub(crate) fn problems(checked: &SuiteCheck, options: &HarnessOptions, screen: &
     for problem in &checked.problems {
         screen.aside(problem.render(colored));
     }
-    let (problems, scenarios) = (checked.problems.len(), checked.scenarios());
-    screen.aside(format_args!(
-        "{} in {}; nothing was started",
-        counted(problems, "problem"),
-        counted(scenarios, "scenario")
-    ));
+    let problems = counted(checked.problems.len(), "problem");
+    let place = match checked.scenarios() {
+        // None could be read.
+        0 => String::new(),
+        scenarios => format!(" in {}", counted(scenarios, "scenario")),
+    };
+    screen.aside(format_args!("{problems}{place}; nothing was started"));
 }
 
 /// Says which runs were killed and left something behind.
-pub(crate) fn abandoned(state: &Path, screen: &Screen) -> Result<(), LedgerError> {
+///
+/// Ledgers that cannot be read are no reason not to run.
+pub(crate) fn abandoned(state: &Path, screen: &Screen) {
+    let known = match known_runs(state) {
+        Ok(known) => known,
+        Err(error) => {
+            let error = in_one_line(&error);
+            return screen.aside(format_args!(
+                "note: whether earlier runs left things behind is not known: {error}"
+            ));
+        }
+    };
     // A ledger with nothing in it may be that of a run that is just beginning.
-    let abandoned = known_runs(state)?.abandoned;
-    let left_behind = abandoned
+    let left_behind = known
+        .abandoned
         .iter()
         .filter(|run| !run.left().is_empty())
         .count();
@@ -58,7 +70,6 @@ pub(crate) fn abandoned(state: &Path, screen: &Screen) -> Result<(), LedgerError
             "note: {runs} left things behind; `trellis clean` removes them"
         ));
     }
-    Ok(())
 }
 
 /// Closes the ledger, and says what is left in it.

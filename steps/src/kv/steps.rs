@@ -114,7 +114,8 @@ async fn nothing_lost(world: &mut TrellisWorld) -> StepResult {
 #[when(expr = "a linearizable read of every acknowledged key gives its value")]
 #[then(expr = "a linearizable read of every acknowledged key gives its value")]
 async fn linearizable(world: &mut TrellisWorld) -> StepResult {
-    verify_at_leader(world, LINEARIZABLE_WITHIN).await
+    let acknowledged = world.kv()?.acknowledged();
+    verify_at_leader(world, &acknowledged, LINEARIZABLE_WITHIN).await
 }
 
 /// Starts a background writer, which writes a new key after the other until a step stops it or the scenario ends. Refused writes do not fail anything; a second writer does.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use trellis_domain::NodeHandle;
 
 use super::{KvRefusal, KvSession, Read, ReplicaView};
-use crate::{NodeRef, StepError, StepResult, TrellisWorld};
+use crate::{StepError, StepResult, TrellisWorld};
 
 /// How many reads are under way at one time.
 const READS_MAX: usize = 16;
@@ -28,14 +28,15 @@ enum Missing {
 /// Checks that the leader, and then every running node, has every acknowledged write with its last value.
 pub(super) async fn verify_everywhere(world: &TrellisWorld, within: Duration) -> StepResult {
     let deadline = Instant::now() + within;
-    verify_at_leader(world, within).await?;
+    // What is acknowledged from here on may not be everywhere yet.
+    let acknowledged = world.kv()?.acknowledged();
+    verify_at_leader(world, &acknowledged, within).await?;
     let nodes = world.cluster()?.running().len();
     let goal = format!("all {nodes} running nodes to hold the same keys");
     let same = move |view: &ReplicaView| view.members.len() == nodes && view.is_replicated();
     let left = deadline.saturating_duration_since(Instant::now());
     world.await_replicas(&goal, left, same).await?;
     let kv = world.kv()?;
-    let acknowledged = kv.acknowledged();
     for node in world.cluster()?.running() {
         match verify(kv, &node, Read::Local, &acknowledged).await {
             Ok(()) => {}
@@ -52,12 +53,15 @@ pub(super) async fn verify_everywhere(world: &TrellisWorld, within: Duration) ->
     Ok(())
 }
 
-/// Checks by linearizable reads that the leader has every acknowledged write with its last value.
+/// Checks by linearizable reads that the leader has each of the `acknowledged` writes with its last value.
 ///
 /// A leader that refuses, because it does not lead any more, is followed by the next one, until the deadline.
-pub(super) async fn verify_at_leader(world: &TrellisWorld, within: Duration) -> StepResult {
+pub(super) async fn verify_at_leader(
+    world: &TrellisWorld,
+    acknowledged: &BTreeMap<String, String>,
+    within: Duration,
+) -> StepResult {
     let kv = world.kv()?;
-    let acknowledged = kv.acknowledged();
     if acknowledged.is_empty() {
         return Err(StepError::new(
             "no write was acknowledged so far, so there is nothing to check",
@@ -65,10 +69,10 @@ pub(super) async fn verify_at_leader(world: &TrellisWorld, within: Duration) -> 
     }
     let deadline = Instant::now() + within;
     loop {
-        let leader = world
-            .cluster()?
-            .node(&world.resolve(&NodeRef::Leader).await?)?;
-        let reads = verify(kv, &leader, Read::Linearizable, &acknowledged);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let leader = world.agreed_leader(left).await?;
+        let leader = world.cluster()?.node(&leader)?;
+        let reads = verify(kv, &leader, Read::Linearizable, acknowledged);
         match world.interruptible(reads).await? {
             Ok(()) => return Ok(()),
             Err(Missing::Lost(error)) => return Err(error),
