@@ -13,6 +13,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// A new edge is an architectural decision: it is made here, with its reason in the commit, or not at all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("trellis-domain", &[]),
+    ("cfgsync-artifacts", &[]),
+    ("cfgsync-core", &["cfgsync-artifacts"]),
+    ("cfgsync-adapter", &["cfgsync-artifacts", "cfgsync-core"]),
+    (
+        "cfgsync-runtime",
+        &["cfgsync-adapter", "cfgsync-artifacts", "cfgsync-core"],
+    ),
     ("trellis-observation", &[]),
     ("trellis-bootstrap", &["trellis-domain"]),
     (

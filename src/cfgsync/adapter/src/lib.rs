@@ -1,0 +1,1 @@
+//! From registrations to artifacts: where an application's own rules plug in.

@@ -1,0 +1,1 @@
+//! cfgsync in operation: written files, served configurations, the two binaries.
