@@ -12,7 +12,7 @@ use trellis_domain::{CapabilitySet, ManagedNode, NodeName, NodeSighting, Origin,
 
 use crate::{
     Application, Artifact, BootstrapError, ClusterRequest, Deployer, Instance, NodeControl,
-    NodePlan, PatchError, PeerPlan, Placement, patch,
+    NodePlan, PatchError, PeerPlan, Placement, patch, seeds,
 };
 
 /// How many places are reserved at the same time.
@@ -25,6 +25,8 @@ pub struct Fleet {
     origin: Origin,
     capabilities: CapabilitySet,
     network: String,
+    indices_after: u64,
+    borrowed: Mutex<Vec<PeerPlan>>,
     members: Mutex<BTreeMap<NodeName, Member>>,
 }
 
@@ -53,6 +55,8 @@ impl Fleet {
             },
             app,
             network,
+            indices_after: 0,
+            borrowed: Mutex::default(),
             members: Mutex::default(),
         })
     }
@@ -65,6 +69,17 @@ impl Fleet {
     /// Its application.
     pub fn app(&self) -> &Arc<dyn Application> {
         &self.app
+    }
+
+    /// Nodes that are placed from now on join `network` instead of one of their own, and their numbers begin after `indices_after`, so that they are nobody else's there.
+    pub fn join_network(&mut self, network: Option<String>, indices_after: u64) {
+        self.network = network.unwrap_or_else(|| self.network.clone());
+        self.indices_after = indices_after;
+    }
+
+    /// Every node is told of these nodes of others from now on.
+    pub fn set_borrowed_peers(&self, peers: Vec<PeerPlan>) {
+        *self.borrowed.lock().unwrap_or_else(PoisonError::into_inner) = peers;
     }
 
     /// Reserves a place for each of `nodes`, several at once; nothing is started. They are `founding` when the cluster begins with them.
@@ -103,7 +118,7 @@ impl Fleet {
         let last = members.values().map(|member| member.plan.index).max();
         let plan = NodePlan {
             name: spec.name.clone(),
-            index: last.unwrap_or(0) + 1,
+            index: last.unwrap_or(self.indices_after) + 1,
             network: self.network.clone(),
             founding,
             addresses: placement.addresses,
@@ -203,7 +218,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The bootstrap policy for managed peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other.
+    /// The bootstrap policy for managed peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other. Both are told of the nodes of others.
     fn peers_of(&self, member: &Member) -> Vec<PeerPlan> {
         let members = self.members();
         let others = members
@@ -217,7 +232,8 @@ impl Fleet {
                     || member.spec.connected_to.contains(&other.plan.name)
             }
         });
-        known.map(|other| other.plan.as_peer()).collect()
+        let borrowed = self.borrowed.lock().unwrap_or_else(PoisonError::into_inner);
+        seeds(known.map(|other| other.plan.as_peer()), borrowed.clone())
     }
 
     fn sighting(&self, plan: &NodePlan) -> Result<NodeSighting, BootstrapError> {
