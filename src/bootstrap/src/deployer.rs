@@ -11,9 +11,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use cfgsync_artifacts::ArtifactFile;
 use trellis_domain::{CapabilitySet, EndpointName, NodeName, Operation, Permit};
 
-use crate::{Artifact, NodeCommand, PortSpec, ProviderError, RunLedger, application::Address};
+use crate::{NodeCommand, PortSpec, ProviderError, RunLedger, application::Address};
 
 /// Makes room for clusters of owned nodes on one kind of backend.
 #[async_trait]
@@ -80,8 +81,11 @@ pub trait NodeControl: Send + Sync + 'static {
     ///
     /// # Errors
     /// A path that would leave the configuration folder, or a folder that cannot be written.
-    async fn configure(&self, node: &NodeName, artifacts: &[Artifact])
-    -> Result<(), ProviderError>;
+    async fn configure(
+        &self,
+        node: &NodeName,
+        artifacts: &[ArtifactFile],
+    ) -> Result<(), ProviderError>;
 
     /// Starts the node's process for the first time.
     ///

@@ -2,10 +2,11 @@
 //!
 //! Not here: what a step may do to a cluster once it runs (`trellis-runtime`), and how any backend does it (`trellis-local` and its siblings).
 //!
-//! Suggested order of reading: [`Application`] and [`Deployer`] (the ports), [`bootstrap`] (the nine steps), [`Fleet`] (the nodes that we start), [`ReadinessBarrier`], [`RunLedger`].
+//! Suggested order of reading: [`Application`] and [`Deployer`] (the ports), [`bootstrap`] (the nine steps), [`Fleet`] (the nodes that we start), [`ConfigDelivery`] and [`Rendering`] (how they get their files), [`ReadinessBarrier`], [`RunLedger`].
 
 mod application;
 mod barrier;
+mod delivery;
 mod deployer;
 mod error;
 mod fleet;
@@ -16,13 +17,15 @@ mod patch;
 mod preflight;
 mod progress;
 mod provider_error;
+mod rendering;
 mod shared_inventory;
 
 pub use application::{
-    Address, Application, Artifact, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
-    SelfDescription, Transport,
+    Address, Application, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe, SelfDescription,
+    Transport,
 };
 pub use barrier::{NodeReadiness, ReadinessBarrier};
+pub use delivery::{ConfigChannel, ConfigDelivery};
 pub use deployer::{
     ClusterRequest, Deployer, Doing, ExitReport, Instance, LogTail, NodeControl, Placement,
     StopReport,
@@ -36,7 +39,11 @@ pub use patch::PatchError;
 pub use preflight::{Incompatibility, PlannedOperation, PlannedRefusal, ValidationError};
 pub use progress::{Progress, Silent};
 pub use provider_error::ProviderError;
+pub use rendering::{NodeRecord, Rendering};
 pub use shared_inventory::SharedInventory;
+
+/// The files of a node are cfgsync's, since that is how they get there; named here so that an application needs no other crate for them.
+pub use cfgsync_artifacts::{ArtifactFile, FileMode};
 
 /// Any error, for ports whose callers own their errors.
 pub type DynError = Box<dyn std::error::Error + Send + Sync>;

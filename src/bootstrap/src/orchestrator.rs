@@ -16,8 +16,8 @@ use trellis_domain::{
 };
 
 use crate::{
-    Application, BootstrapError, ClusterRequest, Deployer, Fleet, PlannedOperation, Progress,
-    ReadinessBarrier, SharedInventory, preflight,
+    Application, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet, PlannedOperation,
+    Progress, ReadinessBarrier, SharedInventory, preflight,
 };
 
 /// How often a cluster is brought up anew because another process took one of its ports.
@@ -35,6 +35,8 @@ pub struct BootstrapRequest {
     pub app: Arc<dyn Application>,
     /// The backend for managed nodes.
     pub deployer: Arc<dyn Deployer>,
+    /// How managed nodes get their files.
+    pub delivery: Arc<dyn ConfigDelivery>,
     /// Where managed nodes are to be. Each attempt uses a folder of its own below `cluster.folder`.
     pub cluster: ClusterRequest,
     /// What the scenario's steps will do, as far as it is known.
@@ -136,7 +138,8 @@ impl Attempt<'_> {
         let mut cluster = self.request.cluster.clone();
         cluster.folder = cluster.folder.join(format!("attempt-{}", self.number));
         let app = Arc::clone(&self.request.app);
-        let fleet = Arc::new(Fleet::open(app, &*self.request.deployer, cluster).await?);
+        let (deployer, delivery) = (&*self.request.deployer, &*self.request.delivery);
+        let fleet = Arc::new(Fleet::open(app, deployer, delivery, cluster).await?);
         self.fleet = Some(Arc::clone(&fleet));
         fleet.place(nodes, true).await
     }
@@ -207,7 +210,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        if let Err(error) = fleet.control().teardown().await {
+        if let Err(error) = fleet.teardown().await {
             self.request.progress.note(&error.to_string());
         }
     }

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{
-    Application, Artifact, BootstrapRequest, ClusterRequest, DynError, NodeCommand, NodePlan,
+    Application, ArtifactFile, BootstrapRequest, ClusterRequest, DynError, NodeCommand, NodePlan,
     PeerPlan, PortSpec, Probe, RunLedger, SelfDescription, Silent, Transport, bootstrap,
 };
 use trellis_domain::{
@@ -215,7 +215,7 @@ impl Application for Server {
         }
     }
 
-    fn artifacts(&self, _: &NodePlan, _: &[PeerPlan]) -> Result<Vec<Artifact>, DynError> {
+    fn artifacts(&self, _: &NodePlan, _: &[PeerPlan]) -> Result<Vec<ArtifactFile>, DynError> {
         Ok(Vec::new())
     }
 
