@@ -4,6 +4,7 @@
 //! Composition roots register applications and backends with a [`Harness`] and hand over.
 
 pub mod check;
+mod child;
 mod cluster;
 mod draft;
 mod effect;

@@ -8,6 +8,7 @@
 mod payload;
 mod registration;
 mod source;
+mod store;
 
 pub use payload::{NodeArtifactsPayload, SCHEMA_VERSION};
 pub use registration::{MetadataError, NodeRegistration, RegistrationPayload};
@@ -15,3 +16,4 @@ pub use source::{
     ConfigResolution, DynCfgsyncError, NodeConfigSource, NotReady, RegisterError, RegisterOutcome,
     RegistrationOverview, RegistrationRecord,
 };
+pub use store::{RegistrationLimits, RegistrationStore, StoredRegistrations};

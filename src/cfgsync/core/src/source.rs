@@ -120,6 +120,16 @@ pub enum RegisterError {
         /// The limit.
         limit: usize,
     },
+    /// More metadata than there is room for.
+    #[error(
+        "the metadata of {identifier:?} do not fit into the {limit} bytes that this server keeps for all registrations"
+    )]
+    TooLarge {
+        /// The node.
+        identifier: String,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// Who is there and who is missing: the body of `GET /registrations`.
@@ -169,6 +179,7 @@ mod seconds {
         serializer.serialize_u64(since.as_secs())
     }
 
+    #[expect(clippy::ref_option, reason = "serde passes the field as it is")]
     pub(super) fn some<S: Serializer>(
         time: &Option<SystemTime>,
         serializer: S,
