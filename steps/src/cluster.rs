@@ -73,6 +73,7 @@ fn external_nodes(rows: &[Vec<String>], listed_in: &str) -> Result<Vec<ExternalN
         Ok(ExternalNode {
             name,
             endpoints,
+            credential: None,
             listed_in: listed_in.to_owned(),
         })
     };

@@ -138,6 +138,7 @@ impl TrellisWorld {
         let request = BootstrapRequest {
             app: Arc::clone(&app.application),
             deployer: Arc::clone(&self.suite.deployer),
+            attach: Vec::new(),
             cluster: ClusterRequest {
                 network: self.suite.next_network(),
                 folder: self.folder.join("cluster"),

@@ -48,6 +48,7 @@ impl Site {
             spec,
             app: Arc::new(app),
             deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
+            attach: Vec::new(),
             cluster: ClusterRequest {
                 network: "test".to_owned(),
                 folder: self.clusters(),

@@ -12,9 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use cfgsync_artifacts::ArtifactFile;
-use trellis_domain::{CapabilitySet, EndpointName, NodeName, Operation, Permit};
+use trellis_domain::{CapabilitySet, EndpointName, NodeName, Operation, OwnedNode};
 
-use crate::{NodeCommand, PortSpec, ProviderError, RunLedger, application::Address};
+use crate::{
+    NodeCommand, NodeOperations, PortSpec, ProviderError, RunLedger, application::Address,
+};
 
 /// Makes room for clusters of owned nodes on one kind of backend.
 #[async_trait]
@@ -54,13 +56,13 @@ pub struct Placement {
     pub data_dir: PathBuf,
 }
 
-/// Controls the nodes of one cluster.
+/// Controls the nodes of one cluster that is ours, from their first place to the teardown; what a step asks of a node is in [`NodeOperations`].
 ///
-/// Methods that act on a node take a [`Permit`], the proof that ownership, capability and state were checked.
-/// All of them may be called from several tasks at once, for different nodes; calls for one node are made one after the other.
+/// A deployer opens it empty, and [`NodeControl::place`] is the only way into it: it can neither remove nor collect a node that it did not place.
+/// All of its methods may be called from several tasks at once, for different nodes; calls for one node are made one after the other.
 /// Dropping a returned future may leave the operation half done; [`NodeControl::teardown`] copes with that.
 #[async_trait]
-pub trait NodeControl: Send + Sync + 'static {
+pub trait NodeControl: NodeOperations {
     /// Reserves ports and folders for a new node. Nothing runs yet.
     ///
     /// # Errors
@@ -97,59 +99,6 @@ pub trait NodeControl: Send + Sync + 'static {
         command: &NodeCommand,
     ) -> Result<Instance, ProviderError>;
 
-    /// Starts a node that is down again, on the same data, with the same command and the artifacts last configured.
-    ///
-    /// # Errors
-    /// As for [`NodeControl::launch`].
-    async fn start(&self, permit: &Permit) -> Result<Instance, ProviderError>;
-
-    /// Asks the node to end, and makes it end when it has not after `grace`.
-    ///
-    /// # Errors
-    /// A node that is still there after that.
-    async fn stop(&self, permit: &Permit, grace: Duration) -> Result<StopReport, ProviderError>;
-
-    /// Ends the node without asking, and returns when it is gone.
-    ///
-    /// # Errors
-    /// A node that is still there after that.
-    async fn kill(&self, permit: &Permit) -> Result<(), ProviderError>;
-
-    /// Freezes the node: it keeps its sockets and answers nothing.
-    ///
-    /// # Errors
-    /// A node that did not freeze.
-    async fn pause(&self, permit: &Permit) -> Result<(), ProviderError>;
-
-    /// Thaws the node.
-    ///
-    /// # Errors
-    /// A node that did not thaw.
-    async fn resume(&self, permit: &Permit) -> Result<(), ProviderError>;
-
-    /// Copies the data folder of a node that is down under the name `label`, replacing an earlier copy of the same node and label.
-    ///
-    /// # Errors
-    /// What could not be copied; the earlier copy is kept then.
-    async fn save_data(&self, permit: &Permit, label: &str) -> Result<(), ProviderError>;
-
-    /// Replaces the data folder of a node that is down by what `source` saved under `label`.
-    ///
-    /// # Errors
-    /// An unknown copy, with the known ones; the data is as before then.
-    async fn restore_data(
-        &self,
-        permit: &Permit,
-        label: &str,
-        source: &NodeName,
-    ) -> Result<(), ProviderError>;
-
-    /// The last `lines` lines that the node logged; empty when it logged nothing.
-    ///
-    /// # Errors
-    /// A log that cannot be read.
-    async fn log_tail(&self, node: &NodeName, lines: usize) -> Result<LogTail, ProviderError>;
-
     /// Waits until the node's current process has ended, and says how; at once when it has already.
     /// Never returns for an end that was ordered by [`NodeControl::stop`], [`NodeControl::kill`] or [`NodeControl::teardown`].
     ///
@@ -160,21 +109,13 @@ pub trait NodeControl: Send + Sync + 'static {
     ///
     /// # Errors
     /// What could not be copied.
-    async fn collect(&self, node: &NodeName, target: &Path) -> Result<(), ProviderError>;
+    async fn collect(&self, node: &OwnedNode, target: &Path) -> Result<(), ProviderError>;
 
     /// Ends every node, removes everything the cluster kept, and strikes it from the ledger. May be called again.
     ///
     /// # Errors
     /// What is left, after trying everything.
     async fn teardown(&self) -> Result<(), ProviderError>;
-
-    /// The error of an operation that this backend does not have.
-    fn unsupported(&self, permit: &Permit) -> ProviderError {
-        ProviderError::Unsupported {
-            node: permit.name().clone(),
-            operation: permit.operation(),
-        }
-    }
 }
 
 /// A process, container or pod that runs a node now.

@@ -2,9 +2,10 @@
 //!
 //! Not here: what a step may do to a cluster once it runs (`trellis-runtime`), and how any backend does it (`trellis-local` and its siblings).
 //!
-//! Suggested order of reading: [`Application`] and [`Deployer`] (the ports), [`bootstrap`] (the nine steps), [`Fleet`] (the nodes that we start), [`ConfigDelivery`] and [`Rendering`] (how they get their files), [`ReadinessBarrier`], [`RunLedger`].
+//! Suggested order of reading: [`Application`], [`Deployer`] and [`AttachProvider`] (the ports), [`bootstrap`] (the nine steps), [`Fleet`] (the nodes that we start), [`ConfigDelivery`] and [`Rendering`] (how they get their files), [`ReadinessBarrier`], [`RunLedger`].
 
 mod application;
+mod attach;
 mod barrier;
 mod delivery;
 mod deployer;
@@ -12,6 +13,7 @@ mod error;
 mod fleet;
 mod join;
 mod ledger;
+mod node_operations;
 mod orchestrator;
 mod patch;
 mod preflight;
@@ -24,6 +26,7 @@ pub use application::{
     Address, Application, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe, SelfDescription,
     Transport,
 };
+pub use attach::{AttachError, AttachProvider, DiscoveredNode, Discovery, MissingNode};
 pub use barrier::{NodeReadiness, ReadinessBarrier};
 pub use delivery::{ConfigChannel, ConfigDelivery};
 pub use deployer::{
@@ -34,7 +37,8 @@ pub use error::{BootstrapError, in_one_line};
 pub use fleet::Fleet;
 pub use join::{JoinRequest, join, settle};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
-pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap};
+pub use node_operations::NodeOperations;
+pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap, collect_owned};
 pub use patch::PatchError;
 pub use preflight::{Incompatibility, PlannedOperation, PlannedRefusal, ValidationError};
 pub use progress::{Progress, Silent};

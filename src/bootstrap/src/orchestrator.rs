@@ -4,7 +4,12 @@
 //! resolve sources, deploy managed, discover attached, normalise, merge, apply bootstrap policy, readiness barrier, preflight, hand over.
 //! Deploying is done in two halves: places are reserved first, so that the merge and the first half of preflight refuse a scenario before any process runs; processes start when the bootstrap policy has decided who is told of whom.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
@@ -12,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trellis_domain::{
     AttachSpec, CapabilitySet, ExternalNode, ManagedNode, NodeHandle, NodeInventory, NodeName,
-    NodeSighting, NodeState, Origin, ScenarioSources, ScenarioSpec, start_waves,
+    NodeSighting, NodeState, Origin, OwnedNode, ScenarioSources, ScenarioSpec, start_waves,
 };
 
 use crate::{
-    Application, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet, PlannedOperation,
-    Progress, ReadinessBarrier, SharedInventory, preflight,
+    Application, AttachProvider, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet,
+    MissingNode, NodeOperations, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
+    preflight,
 };
 
 /// How often a cluster is brought up anew because another process took one of its ports.
@@ -37,6 +43,8 @@ pub struct BootstrapRequest {
     pub deployer: Arc<dyn Deployer>,
     /// How managed nodes get their files.
     pub delivery: Arc<dyn ConfigDelivery>,
+    /// What finds the nodes of clusters that run already; scenarios name them.
+    pub attach: Vec<Arc<dyn AttachProvider>>,
     /// Where managed nodes are to be. Each attempt uses a folder of its own below `cluster.folder`.
     pub cluster: ClusterRequest,
     /// What the scenario's steps will do, as far as it is known.
@@ -55,6 +63,10 @@ pub struct Bootstrapped {
     pub inventory: SharedInventory,
     /// The nodes that we started; `None` when there are none.
     pub fleet: Option<Arc<Fleet>>,
+    /// What can be done to attached nodes that the scenario opts in, where their provider can do anything.
+    pub operations: Option<Arc<dyn NodeOperations>>,
+    /// Nodes of the attached cluster that should be there and are not.
+    pub missing: Vec<MissingNode>,
 }
 
 /// Brings up what the scenario wants.
@@ -70,6 +82,7 @@ pub async fn bootstrap(request: BootstrapRequest) -> Result<Bootstrapped, Bootst
             request: &request,
             number,
             fleet: None,
+            inventory: None,
         };
         let result = tokio::select! {
             result = attempt.run() => result,
@@ -80,6 +93,8 @@ pub async fn bootstrap(request: BootstrapRequest) -> Result<Bootstrapped, Bootst
                 return Ok(Bootstrapped {
                     inventory,
                     fleet: attempt.fleet,
+                    operations: None,
+                    missing: Vec::new(),
                 });
             }
             Err(error) => error,
@@ -109,6 +124,8 @@ struct Attempt<'a> {
     request: &'a BootstrapRequest,
     number: u32,
     fleet: Option<Arc<Fleet>>,
+    /// The nodes as they were merged, once they were.
+    inventory: Option<SharedInventory>,
 }
 
 impl Attempt<'_> {
@@ -119,6 +136,7 @@ impl Attempt<'_> {
         let attached = discover(sources)?;
         let sightings = normalise(managed, attached, sources.external());
         let inventory = SharedInventory::new(self.merge(sightings)?);
+        self.inventory = Some(inventory.clone());
         self.apply_policy(&inventory, sources.managed()).await?;
         let ready = self.await_readiness(&inventory).await?;
         preflight_ready(&*self.request.app, &inventory, &ready).await?;
@@ -202,13 +220,10 @@ impl Attempt<'_> {
     /// Removes what the attempt started; keeps logs and configurations first when the failure is final.
     async fn abandon(self, is_final: bool) {
         let Some(fleet) = self.fleet else { return };
-        if let Some(target) = self.request.keep_on_failure.as_ref().filter(|_| is_final) {
-            for node in self.request.spec.sources.managed() {
-                let target = target.join(node.name.as_str());
-                if let Err(error) = fleet.control().collect(&node.name, &target).await {
-                    warn!(node = %node.name, %error, "logs were not kept");
-                }
-            }
+        let keep = self.request.keep_on_failure.as_ref().filter(|_| is_final);
+        // Before the merge nothing was started that could have left a log.
+        if let (Some(target), Some(inventory)) = (keep, self.inventory) {
+            collect_owned(&fleet, &inventory, target).await;
         }
         if let Err(error) = fleet.teardown().await {
             self.request.progress.note(&error.to_string());
@@ -315,6 +330,20 @@ async fn launch_all(
         inventory.update(|nodes| nodes.started(&node, Some(instance.label)))?;
     }
     Ok(())
+}
+
+/// Copies the logs and configuration of every node of ours below `target`, a folder a node. What cannot be copied is skipped with a warning.
+pub async fn collect_owned(fleet: &Fleet, inventory: &SharedInventory, target: &Path) {
+    let nodes = inventory.snapshot();
+    let ours = nodes
+        .nodes()
+        .filter_map(|node| OwnedNode::try_from(node).ok());
+    for node in ours {
+        let target = target.join(node.name().as_str());
+        if let Err(error) = fleet.control().collect(&node, &target).await {
+            warn!(%node, %error, "logs were not kept");
+        }
+    }
 }
 
 /// Records which nodes are ready, and gives them.

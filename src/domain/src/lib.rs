@@ -3,7 +3,7 @@
 //! Here are values and the rules that hold between them.
 //! Not here: anything that talks to a node, starts one or waits for one (see `trellis-bootstrap` and `trellis-runtime`); this crate does no I/O and knows no async runtime.
 //!
-//! Suggested order of reading: [`NodeName`] and [`NodeIdentity`], [`Origin`] and [`Ownership`], [`Capability`], [`NodeHandle`], [`NodeInventory`], [`ScenarioSources`], [`Permit`].
+//! Suggested order of reading: [`NodeName`] and [`NodeIdentity`], [`Origin`] and [`Ownership`], [`Capability`], [`NodeHandle`], [`NodeInventory`], [`ScenarioSources`], [`Permit`] and [`OwnedNode`].
 
 mod capability;
 mod endpoint;
@@ -14,7 +14,9 @@ mod network;
 mod node;
 mod operation;
 mod origin;
+mod owned;
 mod readiness;
+mod secret;
 mod sources;
 
 pub use capability::{Capability, CapabilitySet};
@@ -22,11 +24,13 @@ pub use endpoint::{Endpoint, EndpointError, HostPort};
 pub use inventory::{InventoryError, NodeInventory, UnknownNode};
 pub use merge::MergeError;
 pub use name::{AppName, EndpointName, NameError, NodeName, PeerId, RunId};
-pub use network::{NetworkIdentity, NetworkMismatch};
+pub use network::{NetworkIdentity, NetworkMismatch, UnknownIdentity};
 pub use node::{NodeFacts, NodeHandle, NodeIdentity, NodeSighting, NodeState};
 pub use operation::{Operation, OptIns, Permit, Refusal};
 pub use origin::{Origin, Ownership};
+pub use owned::{NotOurs, OwnedNode};
 pub use readiness::{ReadinessPolicy, ReadinessTally, ReadinessVerdict};
+pub use secret::{Credential, Secret};
 pub use sources::{
     AttachSpec, ExternalNode, ManagedNode, ScenarioSources, ScenarioSpec, SourcesError, start_waves,
 };

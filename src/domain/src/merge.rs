@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::{
-    CapabilitySet, HostPort, NetworkIdentity, NetworkMismatch, NodeIdentity, NodeName,
+    CapabilitySet, Credential, HostPort, NetworkIdentity, NetworkMismatch, NodeIdentity, NodeName,
     NodeSighting, NodeState, Origin, Ownership, PeerId, node::NodeFacts,
 };
 
@@ -57,6 +57,16 @@ pub enum MergeError {
         left: PeerId,
         /// The other.
         right: PeerId,
+    },
+    /// Two credentials for one node; neither is shown.
+    #[error("{node} has one credential as {left} and another as {right}; give it only once")]
+    TwoCredentials {
+        /// The node.
+        node: NodeName,
+        /// The source of one.
+        left: Origin,
+        /// The source of the other.
+        right: Origin,
     },
     /// Sightings of one node that disagree about its network.
     #[error("sightings of {node} disagree about its network")]
@@ -177,6 +187,7 @@ fn join(group: &[&NodeSighting], adopted: &BTreeSet<NodeName>) -> Result<NodeFac
             .iter()
             .flat_map(|sighting| sighting.endpoints.iter().cloned())
             .collect(),
+        credential: credential(name, group)?,
         network,
         state: NodeState::default(),
         incarnation: 0,
@@ -201,6 +212,23 @@ fn identity(name: &NodeName, group: &[&NodeSighting]) -> Result<NodeIdentity, Me
         .min()
         .expect("a sighting without peer id and endpoint was refused before");
     Ok(NodeIdentity::Place(place.place().clone()))
+}
+
+/// The one credential that the sightings give.
+fn credential(name: &NodeName, group: &[&NodeSighting]) -> Result<Option<Credential>, MergeError> {
+    let given = |sighting: &&&NodeSighting| sighting.credential.is_some();
+    let Some(first) = group.iter().filter(given).min() else {
+        return Ok(None);
+    };
+    let others = group.iter().filter(given);
+    match others.filter(|s| s.credential != first.credential).min() {
+        None => Ok(first.credential.clone()),
+        Some(other) => Err(MergeError::TwoCredentials {
+            node: name.clone(),
+            left: first.origin.clone(),
+            right: other.origin.clone(),
+        }),
+    }
 }
 
 fn ownership(

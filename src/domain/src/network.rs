@@ -20,6 +20,17 @@ pub struct NetworkIdentity {
     pub auth: Option<String>,
 }
 
+/// What becomes of a scenario whose nodes do not say all of their network identity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownIdentity {
+    /// It goes on; what is unknown is shown.
+    #[default]
+    Allow,
+    /// It is refused where some nodes state a field and others do not.
+    Refuse,
+}
+
 /// One field on which two nodes differ.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{field} is {left:?} on one side and {right:?} on the other")]

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapabilitySet, Endpoint, HostPort, NetworkIdentity, NodeName, Origin, Ownership, PeerId,
+    CapabilitySet, Credential, Endpoint, HostPort, NetworkIdentity, NodeName, Origin, Ownership,
+    PeerId,
 };
 
 /// What makes two sightings the same node.
@@ -41,6 +42,9 @@ pub struct NodeSighting {
     pub peer_id: Option<PeerId>,
     /// Where it answers.
     pub endpoints: BTreeSet<Endpoint>,
+    /// How this source says that a client proves itself to it; never written down.
+    #[serde(skip)]
+    pub credential: Option<Credential>,
     /// Which network it says that it is on.
     pub network: NetworkIdentity,
 }
@@ -55,6 +59,7 @@ impl NodeSighting {
             capabilities: CapabilitySet::NONE,
             peer_id: None,
             endpoints: BTreeSet::new(),
+            credential: None,
             network: NetworkIdentity::default(),
         }
     }
@@ -74,6 +79,8 @@ pub enum NodeState {
     Stopped,
     /// Ended by itself, with the exit status in words.
     Exited(String),
+    /// Borrowed, and not ready when it was last waited for; observers and cluster-wide steps leave it out until it is.
+    Unreachable,
 }
 
 impl NodeState {
@@ -96,6 +103,7 @@ impl fmt::Display for NodeState {
             Self::Paused => f.pad("paused"),
             Self::Stopped => f.pad("stopped"),
             Self::Exited(status) => write!(f, "exited ({status})"),
+            Self::Unreachable => f.pad("unreachable"),
         }
     }
 }
@@ -124,6 +132,8 @@ pub struct NodeFacts {
     pub capabilities: CapabilitySet,
     /// Where it answers.
     pub endpoints: BTreeSet<Endpoint>,
+    /// How a client proves itself to it, where it asks for that.
+    pub credential: Option<Credential>,
     /// Which network it says that it is on.
     pub network: NetworkIdentity,
     /// Whether it runs.
@@ -164,6 +174,12 @@ impl NodeHandle {
             .origins
             .iter()
             .any(|origin| matches!(origin, Origin::Managed { .. }))
+    }
+
+    /// Every source that saw it, in words.
+    pub fn shown_origins(&self) -> String {
+        let origins: Vec<String> = self.inner.origins.iter().map(ToString::to_string).collect();
+        origins.join(", ")
     }
 
     /// Whether `name` is its name or one of its aliases.

@@ -197,12 +197,10 @@ impl Permit {
         let name = || node.name().clone();
         let free = CapabilitySet::BORROWED.contains(needs);
         if node.ownership == Ownership::Borrowed && !free && !opt_ins.allows(node, needs) {
-            let origins: Vec<String> = node.origins.iter().map(ToString::to_string).collect();
-            let origins = origins.join(", ");
             return Err(Refusal::Borrowed {
                 node: name(),
                 operation,
-                origins,
+                origins: node.shown_origins(),
                 needs,
             });
         }

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{AppName, Endpoint, NodeName, OptIns, ReadinessPolicy};
+use crate::{AppName, Credential, Endpoint, NodeName, OptIns, ReadinessPolicy, UnknownIdentity};
 
 /// How long the nodes of a scenario may take to become ready unless it says otherwise.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -42,6 +42,9 @@ pub struct ExternalNode {
     pub name: NodeName,
     /// Where it answers.
     pub endpoints: BTreeSet<Endpoint>,
+    /// How a client proves itself to it, where it asks for that; never written down.
+    #[serde(skip)]
+    pub credential: Option<Credential>,
     /// Where it is listed, for people: a feature and line, or a file.
     pub listed_in: String,
 }
@@ -262,10 +265,12 @@ pub struct ScenarioSpec {
     pub adopted: BTreeSet<NodeName>,
     /// What may be done to borrowed nodes, by name.
     pub opt_ins: OptIns,
+    /// Whether nodes may keep parts of their network identity to themselves.
+    pub unknown_identity: UnknownIdentity,
 }
 
 impl ScenarioSpec {
-    /// All nodes ready within 30 s, nothing adopted, nothing opted in.
+    /// All nodes ready within 30 s, nothing adopted, nothing opted in, unknown identities allowed.
     pub fn new(app: AppName, sources: ScenarioSources) -> Self {
         Self {
             app,
@@ -274,6 +279,7 @@ impl ScenarioSpec {
             ready_within: READY_WITHIN,
             adopted: BTreeSet::new(),
             opt_ins: OptIns::default(),
+            unknown_identity: UnknownIdentity::default(),
         }
     }
 }

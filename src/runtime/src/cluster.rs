@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use trellis_bootstrap::{
     Application, BootstrapError, BootstrapRequest, Fleet, JoinRequest, LogTail, PlannedOperation,
-    Progress, ProviderError, SharedInventory, bootstrap, join,
+    Progress, ProviderError, SharedInventory, bootstrap, collect_owned, join,
 };
 use trellis_domain::{
     ManagedNode, NodeHandle, NodeName, Operation, Permit, ScenarioSpec, UnknownNode,
@@ -204,18 +204,7 @@ impl Cluster {
         let Some(fleet) = &self.inner.fleet else {
             return;
         };
-        for node in self
-            .inner
-            .inventory
-            .snapshot()
-            .nodes()
-            .filter(|node| node.is_managed())
-        {
-            let target = target.join(node.name().as_str());
-            if let Err(error) = fleet.control().collect(node.name(), &target).await {
-                warn!(node = %node.name(), %error, "logs were not kept");
-            }
-        }
+        collect_owned(fleet, &self.inner.inventory, target).await;
     }
 
     /// Ends everything that is ours: background tasks, processes, folders. May be called again.

@@ -1,11 +1,14 @@
 //! Content: what is in an artifact, text or bytes.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 /// What is in a file.
 ///
 /// On the wire, text is a string as it is; bytes that are no text are Base64 (see [`crate::ArtifactFile`]).
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub enum ArtifactContent {
     /// UTF-8 text.
     Text(String),
@@ -38,6 +41,21 @@ impl ArtifactContent {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// By bytes: text that came as bytes is the same content.
+impl PartialEq for ArtifactContent {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for ArtifactContent {}
+
+impl Hash for ArtifactContent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 

@@ -68,8 +68,19 @@ pub struct NotReady {
     pub missing: Vec<String>,
 }
 
-/// How many of the missing are named; the others are counted.
+/// How many names a message has; the others are counted.
 const NAMED_MAX: usize = 10;
+
+/// Names as a message has them: `node-1, node-2`, of which there may be any number: `a, b, c and 9997 more`.
+pub fn in_short<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
+    let mut names = names.into_iter();
+    let named: Vec<&str> = names.by_ref().take(NAMED_MAX).map(String::as_str).collect();
+    match (named.is_empty(), names.count()) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => named.join(", "),
+        (false, more) => format!("{} and {more} more", named.join(", ")),
+    }
+}
 
 /// `not ready: 3 of 5 registered, missing node-4, node-5`.
 impl fmt::Display for NotReady {
@@ -82,12 +93,7 @@ impl fmt::Display for NotReady {
         if self.missing.is_empty() {
             return Ok(());
         }
-        let named = &self.missing[..self.missing.len().min(NAMED_MAX)];
-        write!(f, ", missing {}", named.join(", "))?;
-        match self.missing.len() - named.len() {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        write!(f, ", missing {}", in_short(&self.missing))
     }
 }
 

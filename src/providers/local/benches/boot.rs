@@ -170,6 +170,7 @@ fn request(home: &Path, kind: Kind, nodes: usize) -> BootstrapRequest {
         spec: ScenarioSpec::new(app.name().clone(), sources),
         app,
         deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
+        attach: Vec::new(),
         cluster: ClusterRequest {
             network: format!("bench-{}", std::process::id()),
             folder: home.join("cluster"),

@@ -12,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use trellis_bootstrap::{
     ArtifactFile, ClusterRequest, Doing, ExitReport, Instance, LogTail, NodeCommand, NodeControl,
-    Placement, PortSpec, ProviderError, Resource, RunLedger, StopReport,
+    NodeOperations, Placement, PortSpec, ProviderError, Resource, RunLedger, StopReport,
 };
-use trellis_domain::{NodeName, Operation, Permit};
+use trellis_domain::{NodeName, Operation, OwnedNode, Permit};
 
 use crate::{
     artifacts,
@@ -186,49 +186,7 @@ fn torn_down(doing: Doing, node: &NodeName) -> ProviderError {
 }
 
 #[async_trait]
-impl NodeControl for LocalControl {
-    async fn place(&self, name: &NodeName, ports: &[PortSpec]) -> Result<Placement, ProviderError> {
-        let (node, turn) = self.enter(name).await?;
-        let settled = self.settle(&node, turn, ports).await;
-        if settled.is_err() {
-            self.nodes().by_name.remove(name);
-        }
-        settled
-    }
-
-    async fn replace_ports(
-        &self,
-        name: &NodeName,
-        ports: &[PortSpec],
-    ) -> Result<Placement, ProviderError> {
-        let (node, turn) = self.in_turn(Doing::Placing, name).await?;
-        node.must_be_down(Doing::Placing).await?;
-        self.settle(&node, turn, ports).await
-    }
-
-    async fn configure(
-        &self,
-        name: &NodeName,
-        artifacts: &[ArtifactFile],
-    ) -> Result<(), ProviderError> {
-        let (node, turn) = self.in_turn(Doing::Configuring, name).await?;
-        let artifacts = artifacts.to_vec();
-        node.blocking(Doing::Configuring, move |node| {
-            let _turn = turn;
-            artifacts::write(&node.name, &node.folder.config(), &artifacts)
-        })
-        .await?
-    }
-
-    async fn launch(
-        &self,
-        name: &NodeName,
-        command: &NodeCommand,
-    ) -> Result<Instance, ProviderError> {
-        let (node, _turn) = self.in_turn(Doing::Launching, name).await?;
-        node.launch(&self.spawner, command.clone()).await
-    }
-
+impl NodeOperations for LocalControl {
     async fn start(&self, permit: &Permit) -> Result<Instance, ProviderError> {
         let (node, _turn) = self.operate(permit).await?;
         let doing = Doing::Operating(permit.operation());
@@ -283,6 +241,51 @@ impl NodeControl for LocalControl {
             .await?
             .map_err(|error| error.of(doing, name))
     }
+}
+
+#[async_trait]
+impl NodeControl for LocalControl {
+    async fn place(&self, name: &NodeName, ports: &[PortSpec]) -> Result<Placement, ProviderError> {
+        let (node, turn) = self.enter(name).await?;
+        let settled = self.settle(&node, turn, ports).await;
+        if settled.is_err() {
+            self.nodes().by_name.remove(name);
+        }
+        settled
+    }
+
+    async fn replace_ports(
+        &self,
+        name: &NodeName,
+        ports: &[PortSpec],
+    ) -> Result<Placement, ProviderError> {
+        let (node, turn) = self.in_turn(Doing::Placing, name).await?;
+        node.must_be_down(Doing::Placing).await?;
+        self.settle(&node, turn, ports).await
+    }
+
+    async fn configure(
+        &self,
+        name: &NodeName,
+        artifacts: &[ArtifactFile],
+    ) -> Result<(), ProviderError> {
+        let (node, turn) = self.in_turn(Doing::Configuring, name).await?;
+        let artifacts = artifacts.to_vec();
+        node.blocking(Doing::Configuring, move |node| {
+            let _turn = turn;
+            artifacts::write(&node.name, &node.folder.config(), &artifacts)
+        })
+        .await?
+    }
+
+    async fn launch(
+        &self,
+        name: &NodeName,
+        command: &NodeCommand,
+    ) -> Result<Instance, ProviderError> {
+        let (node, _turn) = self.in_turn(Doing::Launching, name).await?;
+        node.launch(&self.spawner, command.clone()).await
+    }
 
     async fn exited(&self, name: &NodeName) -> ExitReport {
         match self.node(Doing::Launching, name) {
@@ -292,7 +295,8 @@ impl NodeControl for LocalControl {
         }
     }
 
-    async fn collect(&self, name: &NodeName, target: &Path) -> Result<(), ProviderError> {
+    async fn collect(&self, node: &OwnedNode, target: &Path) -> Result<(), ProviderError> {
+        let name = node.name();
         let node = self.node(Doing::Collecting, name)?;
         let target = target.to_owned();
         node.blocking(Doing::Collecting, move |node| collect(node, target))

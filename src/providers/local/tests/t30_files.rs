@@ -83,7 +83,10 @@ async fn logs_and_configuration_are_collected_and_data_is_not() {
         .unwrap();
     bed.control.exited(&node("NODE_1")).await;
     let target = bed.home.path().join("kept/NODE_1");
-    bed.control.collect(&node("NODE_1"), &target).await.unwrap();
+    bed.control
+        .collect(&support::owned("NODE_1"), &target)
+        .await
+        .unwrap();
     assert_eq!(
         fs::read_to_string(target.join("logs/node.log")).unwrap(),
         "hello\n"
@@ -97,7 +100,7 @@ async fn logs_and_configuration_are_collected_and_data_is_not() {
     let blocked = bed.home.path().join("occupied/NODE_1");
     let error = bed
         .control
-        .collect(&node("NODE_1"), &blocked)
+        .collect(&support::owned("NODE_1"), &blocked)
         .await
         .unwrap_err();
     assert!(

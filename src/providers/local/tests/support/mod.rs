@@ -18,7 +18,7 @@ use trellis_bootstrap::{
 };
 use trellis_domain::{
     Capability, Endpoint, NodeInventory, NodeName, NodeSighting, NodeState, Operation, OptIns,
-    Origin, Permit,
+    Origin, OwnedNode, Permit,
 };
 use trellis_local::{LocalConfig, LocalDeployer};
 
@@ -125,17 +125,16 @@ pub(crate) fn command(program: &str, args: &[&str]) -> NodeCommand {
     }
 }
 
+/// The proof that a node is ours.
+pub(crate) fn owned(name: &str) -> OwnedNode {
+    let inventory = inventory(name);
+    let handle = inventory.node(&node(name)).unwrap();
+    OwnedNode::try_from(handle).expect("a managed node is owned")
+}
+
 /// A permit for a node that is in whatever state the operation needs.
 pub(crate) fn permit(name: &str, operation: Operation) -> Permit {
-    let origin = Origin::Managed {
-        deployer: "local".to_owned(),
-    };
-    let mut sighting = NodeSighting::new(node(name), origin);
-    sighting.capabilities = Capability::ALL.into_iter().collect();
-    let endpoint = Endpoint::new("http".parse().unwrap(), "http://127.0.0.1:1").unwrap();
-    sighting.endpoints.insert(endpoint);
-    let mut inventory = NodeInventory::default();
-    inventory.merge([sighting]).unwrap();
+    let mut inventory = inventory(name);
     let states = [NodeState::Running, NodeState::Stopped, NodeState::Paused];
     for state in states {
         inventory.set_state(&node(name), state).unwrap();
@@ -145,6 +144,20 @@ pub(crate) fn permit(name: &str, operation: Operation) -> Permit {
         }
     }
     panic!("no state permits to {operation}");
+}
+
+/// An inventory of one managed node.
+fn inventory(name: &str) -> NodeInventory {
+    let origin = Origin::Managed {
+        deployer: "local".to_owned(),
+    };
+    let mut sighting = NodeSighting::new(node(name), origin);
+    sighting.capabilities = Capability::ALL.into_iter().collect();
+    let endpoint = Endpoint::new("http".parse().unwrap(), "http://127.0.0.1:1").unwrap();
+    sighting.endpoints.insert(endpoint);
+    let mut inventory = NodeInventory::default();
+    inventory.merge([sighting]).unwrap();
+    inventory
 }
 
 /// Waits until `look` finds something.

@@ -1,0 +1,46 @@
+//! Bearer token: the secret that a server may ask of its clients.
+
+use std::fmt;
+
+/// A secret that both sides know. Shown to nobody: neither `Debug` nor an error prints it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BearerToken(String);
+
+impl BearerToken {
+    /// A token.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    /// The token itself, for a header.
+    #[cfg(feature = "client")]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `given` is this token. Takes as long for a wrong one as for the right one, so that it cannot be guessed letter by letter.
+    #[cfg(feature = "server")]
+    pub(crate) fn matches(&self, given: &[u8]) -> bool {
+        let known = self.0.as_bytes();
+        let differences = known.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
+        known.len() == given.len() && std::hint::black_box(differences) == 0
+    }
+}
+
+impl fmt::Debug for BearerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerToken(hidden)")
+    }
+}
+
+impl From<String> for BearerToken {
+    fn from(token: String) -> Self {
+        Self(token)
+    }
+}
+
+impl From<&str> for BearerToken {
+    fn from(token: &str) -> Self {
+        Self(token.to_owned())
+    }
+}
