@@ -21,10 +21,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["cfgsync-adapter", "cfgsync-artifacts", "cfgsync-core"],
     ),
     ("trellis-observation", &[]),
-    ("trellis-bootstrap", &["trellis-domain"]),
+    (
+        "trellis-bootstrap",
+        &["cfgsync-artifacts", "trellis-domain"],
+    ),
     (
         "trellis-runtime",
-        &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
+        &[
+            "cfgsync-adapter",
+            "cfgsync-core",
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-observation",
+        ],
     ),
     ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
     ("trellis-report", &["trellis-domain"]),

@@ -174,11 +174,20 @@ impl Fleet {
     /// What the application, the delivery or the backend could not do.
     pub async fn configure(&self, node: &NodeName) -> Result<(), BootstrapError> {
         let fetched = self.channel.fetch(&self.member(node)?).await;
-        let files = fetched.map_err(|source| BootstrapError::Delivery {
-            node: node.clone(),
-            source,
+        let files = fetched.map_err(|source| {
+            self.unmakeable().unwrap_or(BootstrapError::Delivery {
+                node: node.clone(),
+                source,
+            })
         })?;
         Ok(self.control.configure(node, &files).await?)
+    }
+
+    /// Why files cannot be made, if that is so. What comes through the delivery has lost its type and gained the words of everything in between.
+    fn unmakeable(&self) -> Option<BootstrapError> {
+        let members = self.members();
+        let made = |node| self.rendering.files(node, members.values());
+        members.values().find_map(|node| made(node).err())
     }
 
     /// Adds configuration overrides to a node, after checking that they fit; [`Fleet::configure`] writes them.
@@ -192,8 +201,7 @@ impl Fleet {
     ) -> Result<(), BootstrapError> {
         let mut member = self.member(node)?;
         member.spec.overrides.extend(overrides.clone());
-        let registered: Vec<NodeRecord> = self.members().values().cloned().collect();
-        self.rendering.files(&member, &registered)?;
+        self.rendering.files(&member, self.members().values())?;
         self.members().insert(node.clone(), member);
         self.register(node).await
     }

@@ -65,10 +65,10 @@ impl Rendering {
     ///
     /// # Errors
     /// What the application could not make, or an override that does not fit.
-    pub fn files(
+    pub fn files<'a>(
         &self,
         node: &NodeRecord,
-        registered: &[NodeRecord],
+        registered: impl IntoIterator<Item = &'a NodeRecord>,
     ) -> Result<Vec<ArtifactFile>, BootstrapError> {
         let name = &node.plan.name;
         let peers = self.peers_of(node, registered);
@@ -107,9 +107,13 @@ impl Rendering {
     }
 
     /// The bootstrap policy for peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other. Both are told of the nodes of others.
-    fn peers_of(&self, node: &NodeRecord, registered: &[NodeRecord]) -> Vec<PeerPlan> {
+    fn peers_of<'a>(
+        &self,
+        node: &NodeRecord,
+        registered: impl IntoIterator<Item = &'a NodeRecord>,
+    ) -> Vec<PeerPlan> {
         let others = registered
-            .iter()
+            .into_iter()
             .filter(|other| other.plan.name != node.plan.name);
         let told = others.filter(|other| {
             if node.plan.founding {

@@ -150,7 +150,7 @@ async fn boot_with_trellis(kind: Kind, nodes: usize) -> Duration {
     let cluster = bootstrap(request).await.unwrap();
     let took = begun.elapsed();
     let fleet = cluster.fleet.expect("all nodes are managed");
-    fleet.control().teardown().await.unwrap();
+    fleet.teardown().await.unwrap();
     took
 }
 
@@ -170,6 +170,7 @@ fn request(home: &Path, kind: Kind, nodes: usize) -> BootstrapRequest {
         spec: ScenarioSpec::new(app.name().clone(), sources),
         app,
         deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
+        delivery: Arc::new(trellis_runtime::CfgsyncDelivery),
         attach: Vec::new(),
         cluster: ClusterRequest {
             network: format!("bench-{}", std::process::id()),

@@ -197,10 +197,8 @@ async fn a_node_can_be_a_script_among_its_own_artifacts() {
     let bed = Bed::new().await;
     let name = node("NODE_1");
     let placement = bed.control.place(&name, &[]).await.unwrap();
-    let script = ArtifactFile {
-        mode: Some(0o755),
-        ..ArtifactFile::new("run.sh", "#!/bin/sh\necho ran\nexit 5\n")
-    };
+    let script =
+        ArtifactFile::new("run.sh", "#!/bin/sh\necho ran\nexit 5\n").with_mode(FileMode::PROGRAM);
     bed.control.configure(&name, &[script]).await.unwrap();
     let program = placement.config_dir.join("run.sh");
     let mode = fs::metadata(&program).unwrap().permissions().mode();
