@@ -21,13 +21,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["cfgsync-adapter", "cfgsync-artifacts", "cfgsync-core"],
     ),
     ("trellis-observation", &[]),
-    ("trellis-bootstrap", &["trellis-domain"]),
+    (
+        "trellis-bootstrap",
+        &["cfgsync-artifacts", "trellis-domain"],
+    ),
     (
         "trellis-runtime",
-        &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
+        &[
+            "cfgsync-adapter",
+            "cfgsync-core",
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-observation",
+        ],
     ),
     ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
     ("trellis-report", &["trellis-domain"]),
+    ("trellis-settings", &["trellis-domain"]),
     (
         "trellis-steps",
         &[
@@ -36,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-observation",
             "trellis-report",
             "trellis-runtime",
+            "trellis-settings",
         ],
     ),
     (

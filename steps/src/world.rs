@@ -11,7 +11,7 @@ use tokio::{
 };
 use trellis_bootstrap::{BootstrapRequest, ClusterRequest};
 use trellis_domain::{NodeName, ScenarioSpec};
-use trellis_runtime::{Cluster, Journal};
+use trellis_runtime::{CfgsyncDelivery, Cluster, Journal};
 
 use crate::{
     Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
@@ -138,6 +138,7 @@ impl TrellisWorld {
         let request = BootstrapRequest {
             app: Arc::clone(&app.application),
             deployer: Arc::clone(&self.suite.deployer),
+            delivery: Arc::new(CfgsyncDelivery),
             attach: Vec::new(),
             cluster: ClusterRequest {
                 network: self.suite.next_network(),

@@ -9,6 +9,7 @@ use trellis_bootstrap::{
 };
 use trellis_domain::{ManagedNode, NodeName, ScenarioSources, ScenarioSpec};
 use trellis_local::{LocalConfig, LocalDeployer};
+use trellis_runtime::CfgsyncDelivery;
 
 /// A folder with a ledger; removed when it is dropped.
 pub struct Site {
@@ -48,6 +49,7 @@ impl Site {
             spec,
             app: Arc::new(app),
             deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
+            delivery: Arc::new(CfgsyncDelivery),
             attach: Vec::new(),
             cluster: ClusterRequest {
                 network: "test".to_owned(),

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use trellis_bootstrap::{
-    Application, Artifact, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
+    Application, ArtifactFile, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
     SelfDescription, Transport,
 };
 use trellis_domain::{AppName, Capability, CapabilitySet, NetworkIdentity, NodeHandle, PeerId};
@@ -101,12 +101,16 @@ impl Application for Sleeper {
         }
     }
 
-    fn artifacts(&self, node: &NodePlan, peers: &[PeerPlan]) -> Result<Vec<Artifact>, DynError> {
+    fn artifacts(
+        &self,
+        node: &NodePlan,
+        peers: &[PeerPlan],
+    ) -> Result<Vec<ArtifactFile>, DynError> {
         if self.state().unmakeable.contains(node.name.as_str()) {
             return Err("its key ceremony failed".into());
         }
         let peers: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
-        Ok(vec![Artifact::text(
+        Ok(vec![ArtifactFile::new(
             "sleeper.yaml",
             format!("peers: [{}]\n", peers.join(", ")),
         )])

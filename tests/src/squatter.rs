@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use openraft_kv::OpenRaftKv;
 use trellis_bootstrap::{
-    Application, Artifact, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
+    Application, ArtifactFile, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
     SelfDescription,
 };
 use trellis_domain::{AppName, CapabilitySet, NodeHandle};
@@ -68,7 +68,11 @@ impl Application for Squatted {
         self.app.command(node)
     }
 
-    fn artifacts(&self, node: &NodePlan, peers: &[PeerPlan]) -> Result<Vec<Artifact>, DynError> {
+    fn artifacts(
+        &self,
+        node: &NodePlan,
+        peers: &[PeerPlan],
+    ) -> Result<Vec<ArtifactFile>, DynError> {
         self.squat(node)?;
         self.app.artifacts(node, peers)
     }

@@ -3,9 +3,11 @@
 //! This is all that the harness knows of a system under test.
 //! Not here: what the system *means* - its leaders, blocks or wallets are between its typed client, its observer and the steps that speak of them.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::PathBuf};
 
 use async_trait::async_trait;
+use cfgsync_artifacts::ArtifactFile;
+use serde::{Deserialize, Serialize};
 use trellis_domain::{
     AppName, CapabilitySet, Endpoint, EndpointError, EndpointName, NetworkIdentity, NodeHandle,
     NodeName, PeerId,
@@ -30,13 +32,14 @@ pub trait Application: Send + Sync + 'static {
     /// What to run for `node`; its files are in place by then.
     fn command(&self, node: &NodePlan) -> NodeCommand;
 
-    /// The files that `node` needs in order to start among `peers`.
+    /// The files that `node` needs in order to start among `peers`. Their paths are relative, without `..`, and below the node's configuration folder.
     ///
     /// Called again whenever they may have changed; it must have no other effect.
     ///
     /// # Errors
     /// Whatever keeps the application from making them; the harness adds which node it was.
-    fn artifacts(&self, node: &NodePlan, peers: &[PeerPlan]) -> Result<Vec<Artifact>, DynError>;
+    fn artifacts(&self, node: &NodePlan, peers: &[PeerPlan])
+    -> Result<Vec<ArtifactFile>, DynError>;
 
     /// The artifact that takes configuration overrides, a YAML or JSON file; `None` when there is none.
     fn config_artifact(&self) -> Option<&str>;
@@ -75,14 +78,14 @@ pub enum Transport {
 }
 
 /// A host and port that a node has been given, and the scheme spoken there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// The host as other nodes and the harness reach it; never assume that it is loopback.
     pub host: String,
     /// The port.
     pub port: u16,
     /// The scheme of its URL.
-    pub scheme: &'static str,
+    pub scheme: Cow<'static, str>,
 }
 
 impl Address {
@@ -112,7 +115,7 @@ impl fmt::Display for Address {
 }
 
 /// All that is decided of a node before it has files or a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePlan {
     /// Its name.
     pub name: NodeName,
@@ -131,7 +134,7 @@ pub struct NodePlan {
 }
 
 /// What a node is told of another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerPlan {
     /// Its name.
     pub name: NodeName,
@@ -183,35 +186,6 @@ pub struct NodeCommand {
     pub args: Vec<String>,
     /// Variables to set; nothing else is handed down but what a program needs in order to run at all.
     pub env: BTreeMap<String, String>,
-}
-
-/// A file that a node needs in order to start.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// Path below the node's configuration folder; relative, without `..`.
-    pub path: String,
-    /// What is in it.
-    pub content: Vec<u8>,
-    /// Permission bits; `0o644` where none are given.
-    pub mode: Option<u32>,
-}
-
-impl Artifact {
-    /// A text file with the usual permissions.
-    pub fn text(path: impl Into<String>, content: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            content: content.into().into_bytes(),
-            mode: None,
-        }
-    }
-}
-
-/// Shows the length only: contents may hold keys.
-impl fmt::Debug for Artifact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Artifact({}, {} bytes)", self.path, self.content.len())
-    }
 }
 
 /// What a probe found.

@@ -11,10 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use cfgsync_artifacts::ArtifactFile;
 use trellis_domain::{CapabilitySet, EndpointName, NodeName, Operation, OwnedNode};
 
 use crate::{
-    Artifact, NodeCommand, NodeOperations, PortSpec, ProviderError, RunLedger, application::Address,
+    NodeCommand, NodeOperations, PortSpec, ProviderError, RunLedger, application::Address,
 };
 
 /// Makes room for clusters of owned nodes on one kind of backend.
@@ -82,8 +83,11 @@ pub trait NodeControl: NodeOperations {
     ///
     /// # Errors
     /// A path that would leave the configuration folder, or a folder that cannot be written.
-    async fn configure(&self, node: &NodeName, artifacts: &[Artifact])
-    -> Result<(), ProviderError>;
+    async fn configure(
+        &self,
+        node: &NodeName,
+        artifacts: &[ArtifactFile],
+    ) -> Result<(), ProviderError>;
 
     /// Starts the node's process for the first time.
     ///

@@ -79,6 +79,22 @@ pub enum BootstrapError {
         #[source]
         source: DynError,
     },
+    /// Config delivery cannot be used at all.
+    #[error("the delivery of configurations could not begin")]
+    NoDelivery {
+        /// Why.
+        #[source]
+        source: DynError,
+    },
+    /// A node's files did not get to it.
+    #[error("the configuration of {node} was not delivered")]
+    Delivery {
+        /// The node.
+        node: NodeName,
+        /// Why, with what kept the files from being made.
+        #[source]
+        source: DynError,
+    },
     /// A configuration override does not fit.
     #[error("the configuration override of {node} does not fit")]
     Patch {

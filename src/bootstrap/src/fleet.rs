@@ -1,6 +1,6 @@
 //! The fleet: the nodes of a cluster that we start, from their plans to their first start.
 //!
-//! It joins what the application says (files, command) with what the backend gives (places, processes). When a node counts as ready is the barrier's; what may be done to a running node is `trellis-runtime`'s.
+//! It joins what the application says (files, command) with what the backend gives (places, processes); files come through config delivery, for which every node registers. When a node counts as ready is the barrier's; what may be done to a running node is `trellis-runtime`'s.
 
 use std::{
     collections::BTreeMap,
@@ -11,11 +11,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use trellis_domain::{CapabilitySet, ManagedNode, NodeName, NodeSighting, Origin, UnknownNode};
 
 use crate::{
-    Application, Artifact, BootstrapError, ClusterRequest, Deployer, Instance, NodeControl,
-    NodePlan, PatchError, PeerPlan, Placement, patch, seeds,
+    Application, BootstrapError, ClusterRequest, ConfigChannel, ConfigDelivery, Deployer, Instance,
+    NodeControl, NodePlan, NodeRecord, PeerPlan, Placement, ProviderError, Rendering,
 };
 
-/// How many places are reserved at the same time.
+/// How many places are reserved at the same time, and how many nodes register.
 const PLACES_MAX: usize = 16;
 
 /// The nodes that we start, in one cluster on one backend.
@@ -26,28 +26,29 @@ pub struct Fleet {
     capabilities: CapabilitySet,
     network: String,
     indices_after: u64,
-    borrowed: Mutex<Vec<PeerPlan>>,
-    members: Mutex<BTreeMap<NodeName, Member>>,
-}
-
-#[derive(Clone)]
-struct Member {
-    plan: NodePlan,
-    spec: ManagedNode,
+    rendering: Arc<Rendering>,
+    channel: Arc<dyn ConfigChannel>,
+    members: Mutex<BTreeMap<NodeName, NodeRecord>>,
 }
 
 impl Fleet {
-    /// Opens an empty cluster on `deployer`.
+    /// Opens an empty cluster on `deployer`, whose nodes get their files through `delivery`.
     ///
     /// # Errors
-    /// A backend that cannot be used.
+    /// A backend or a delivery that cannot be used.
     pub async fn open(
         app: Arc<dyn Application>,
         deployer: &dyn Deployer,
+        delivery: &dyn ConfigDelivery,
         request: ClusterRequest,
     ) -> Result<Self, BootstrapError> {
         let network = request.network.clone();
+        let rendering = Arc::new(Rendering::new(Arc::clone(&app)));
+        let opened = delivery.open(Arc::clone(&rendering)).await;
+        let channel = opened.map_err(|source| BootstrapError::NoDelivery { source })?;
         Ok(Self {
+            rendering,
+            channel,
             capabilities: app.capabilities().intersection(deployer.capabilities()),
             control: deployer.open(request).await?,
             origin: Origin::Managed {
@@ -56,7 +57,6 @@ impl Fleet {
             app,
             network,
             indices_after: 0,
-            borrowed: Mutex::default(),
             members: Mutex::default(),
         })
     }
@@ -79,13 +79,13 @@ impl Fleet {
 
     /// Every node is told of these nodes of others from now on.
     pub fn set_borrowed_peers(&self, peers: Vec<PeerPlan>) {
-        *self.borrowed.lock().unwrap_or_else(PoisonError::into_inner) = peers;
+        self.rendering.set_borrowed_peers(peers);
     }
 
-    /// Reserves a place for each of `nodes`, several at once; nothing is started. They are `founding` when the cluster begins with them.
+    /// Reserves a place for each of `nodes` and registers it, several at once; nothing is started. They are `founding` when the cluster begins with them.
     ///
     /// # Errors
-    /// What the backend could not reserve; the places that it did reserve go with the cluster.
+    /// What the backend could not reserve or the delivery could not take in; the places that were reserved go with the cluster.
     pub async fn place(
         &self,
         nodes: &[ManagedNode],
@@ -101,10 +101,32 @@ impl Fleet {
             .buffered(PLACES_MAX)
             .try_collect()
             .await?;
+        if founding {
+            self.rendering
+                .expect(nodes.iter().map(|node| node.name.clone()));
+        }
         let placed = nodes.iter().zip(placements);
-        placed
+        let sightings = placed
             .map(|(spec, placement)| self.enter(spec.clone(), placement, founding))
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        self.register_all(nodes).await?;
+        Ok(sightings)
+    }
+
+    async fn register_all(&self, nodes: &[ManagedNode]) -> Result<(), BootstrapError> {
+        let names: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+        stream::iter(names.into_iter().map(Ok))
+            .try_for_each_concurrent(PLACES_MAX, |name| async move { self.register(&name).await })
+            .await
+    }
+
+    /// Makes a member known to the delivery as it is now.
+    async fn register(&self, node: &NodeName) -> Result<(), BootstrapError> {
+        let registered = self.channel.register(&self.member(node)?).await;
+        registered.map_err(|source| BootstrapError::Delivery {
+            node: node.clone(),
+            source,
+        })
     }
 
     /// Makes a placed node a member, with the next index.
@@ -126,7 +148,7 @@ impl Fleet {
             data_dir: placement.data_dir,
         };
         let sighting = self.sighting(&plan)?;
-        members.insert(spec.name.clone(), Member { plan, spec });
+        members.insert(spec.name.clone(), NodeRecord { plan, spec });
         Ok(sighting)
     }
 
@@ -140,6 +162,7 @@ impl Fleet {
         member.plan.addresses = placement.addresses;
         let sighting = self.sighting(&member.plan)?;
         self.members().insert(node.clone(), member);
+        self.register(node).await?;
         Ok(sighting)
     }
 
@@ -153,87 +176,51 @@ impl Fleet {
         Ok(self.control.launch(node, &command).await?)
     }
 
-    /// Writes a node's files anew; they take effect at its next start.
+    /// Fetches a node's files and writes them anew; they take effect at its next start.
     ///
     /// # Errors
-    /// What the application or the backend could not do.
+    /// What the application, the delivery or the backend could not do.
     pub async fn configure(&self, node: &NodeName) -> Result<(), BootstrapError> {
-        let artifacts = self.artifacts(&self.member(node)?)?;
-        Ok(self.control.configure(node, &artifacts).await?)
+        let fetched = self.channel.fetch(&self.member(node)?).await;
+        let files = fetched.map_err(|source| {
+            self.unmakeable().unwrap_or(BootstrapError::Delivery {
+                node: node.clone(),
+                source,
+            })
+        })?;
+        Ok(self.control.configure(node, &files).await?)
+    }
+
+    /// Why files cannot be made, if that is so. What comes through the delivery has lost its type and gained the words of everything in between.
+    fn unmakeable(&self) -> Option<BootstrapError> {
+        let members = self.members();
+        let made = |node| self.rendering.files(node, members.values());
+        members.values().find_map(|node| made(node).err())
     }
 
     /// Adds configuration overrides to a node, after checking that they fit; [`Fleet::configure`] writes them.
     ///
     /// # Errors
     /// An override that does not fit; none of them is kept then.
-    pub fn override_config(
+    pub async fn override_config(
         &self,
         node: &NodeName,
         overrides: &BTreeMap<String, String>,
     ) -> Result<(), BootstrapError> {
         let mut member = self.member(node)?;
         member.spec.overrides.extend(overrides.clone());
-        self.artifacts(&member)?;
+        self.rendering.files(&member, self.members().values())?;
         self.members().insert(node.clone(), member);
-        Ok(())
+        self.register(node).await
     }
 
-    /// The files of a member, with its overrides in them.
-    fn artifacts(&self, member: &Member) -> Result<Vec<Artifact>, BootstrapError> {
-        let node = &member.plan.name;
-        let mut artifacts = self
-            .app
-            .artifacts(&member.plan, &self.peers_of(member))
-            .map_err(|source| BootstrapError::Artifacts {
-                app: self.app.name().to_string(),
-                node: node.clone(),
-                source,
-            })?;
-        if !member.spec.overrides.is_empty() {
-            self.patch(&mut artifacts, &member.spec.overrides)
-                .map_err(|source| BootstrapError::Patch {
-                    node: node.clone(),
-                    source,
-                })?;
-        }
-        Ok(artifacts)
-    }
-
-    fn patch(
-        &self,
-        artifacts: &mut [Artifact],
-        overrides: &BTreeMap<String, String>,
-    ) -> Result<(), PatchError> {
-        let config = self.app.config_artifact();
-        let Some(file) = artifacts
-            .iter_mut()
-            .find(|a| Some(a.path.as_str()) == config)
-        else {
-            return Err(PatchError::NoConfig {
-                app: self.app.name().to_string(),
-            });
-        };
-        let text = String::from_utf8_lossy(&file.content);
-        file.content = patch::apply(&file.path, &text, overrides)?.into_bytes();
-        Ok(())
-    }
-
-    /// The bootstrap policy for managed peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other. Both are told of the nodes of others.
-    fn peers_of(&self, member: &Member) -> Vec<PeerPlan> {
-        let members = self.members();
-        let others = members
-            .values()
-            .filter(|other| other.plan.name != member.plan.name);
-        let known = others.filter(|other| {
-            if member.plan.founding {
-                other.plan.founding
-            } else {
-                member.spec.connected_to.is_empty()
-                    || member.spec.connected_to.contains(&other.plan.name)
-            }
-        });
-        let borrowed = self.borrowed.lock().unwrap_or_else(PoisonError::into_inner);
-        seeds(known.map(|other| other.plan.as_peer()), borrowed.clone())
+    /// Ends every node and removes everything that the cluster kept. May be called again.
+    ///
+    /// # Errors
+    /// What is left, after trying everything.
+    pub async fn teardown(&self) -> Result<(), ProviderError> {
+        self.channel.close().await;
+        self.control.teardown().await
     }
 
     fn sighting(&self, plan: &NodePlan) -> Result<NodeSighting, BootstrapError> {
@@ -252,7 +239,7 @@ impl Fleet {
         Ok(sighting)
     }
 
-    fn member(&self, node: &NodeName) -> Result<Member, UnknownNode> {
+    fn member(&self, node: &NodeName) -> Result<NodeRecord, UnknownNode> {
         let members = self.members();
         members.get(node).cloned().ok_or_else(|| UnknownNode {
             name: node.to_string(),
@@ -260,7 +247,7 @@ impl Fleet {
         })
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<NodeName, Member>> {
+    fn members(&self) -> MutexGuard<'_, BTreeMap<NodeName, NodeRecord>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,9 +21,9 @@ use trellis_domain::{
 };
 
 use crate::{
-    Application, AttachProvider, BootstrapError, ClusterRequest, Deployer, Fleet, MissingNode,
-    NodeOperations, PlannedOperation, Progress, ReadinessBarrier, SharedInventory, UnknownField,
-    borrowed_peers, discovery,
+    Application, AttachProvider, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet,
+    MissingNode, NodeOperations, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
+    UnknownField, borrowed_peers, discovery,
     identity::{Asked, ask_borrowed},
     preflight::{self, Preflight, check_fit},
 };
@@ -41,6 +41,8 @@ pub struct BootstrapRequest {
     pub app: Arc<dyn Application>,
     /// The backend for managed nodes.
     pub deployer: Arc<dyn Deployer>,
+    /// How managed nodes get their files.
+    pub delivery: Arc<dyn ConfigDelivery>,
     /// What finds the nodes of clusters that run already; scenarios name them.
     pub attach: Vec<Arc<dyn AttachProvider>>,
     /// Where managed nodes are to be. Each attempt uses a folder of its own below `cluster.folder`.
@@ -183,7 +185,8 @@ impl Attempt<'_> {
         cluster.folder = cluster.folder.join(format!("attempt-{}", self.number));
         let app = Arc::clone(&self.request.app);
         let ours = cluster.network.clone();
-        let mut fleet = Fleet::open(app, &*self.request.deployer, cluster).await?;
+        let (deployer, delivery) = (&*self.request.deployer, &*self.request.delivery);
+        let mut fleet = Fleet::open(app, deployer, delivery, cluster).await?;
         if !borrowed.is_empty() {
             let mut theirs = borrowed.iter().map(|asked| &asked.sighting.network.network);
             let network = theirs.find_map(Clone::clone);
@@ -273,7 +276,7 @@ impl Attempt<'_> {
         if let (Some(target), Some(inventory)) = (keep, self.inventory) {
             collect_owned(&fleet, &inventory, target).await;
         }
-        if let Err(error) = fleet.control().teardown().await {
+        if let Err(error) = fleet.teardown().await {
             self.request.progress.note(&error.to_string());
         }
     }

@@ -66,7 +66,7 @@ fn as_peer(node: &NodeHandle, ports: &[PortSpec]) -> Option<PeerPlan> {
             let address = Address {
                 host: host.to_owned(),
                 port: endpoint.place().port(),
-                scheme: port.scheme,
+                scheme: port.scheme.into(),
             };
             Some((port.endpoint.clone(), address))
         })

@@ -251,7 +251,7 @@ impl Cluster {
             warn!(%error, "not all background tasks ended");
         }
         match &self.inner.fleet {
-            Some(fleet) => fleet.control().teardown().await,
+            Some(fleet) => fleet.teardown().await,
             None => Ok(()),
         }
     }

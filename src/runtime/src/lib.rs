@@ -4,6 +4,7 @@
 //! Not here: how a cluster comes up (`trellis-bootstrap`), how a backend does what is asked (`trellis-local` and its siblings), and what the application's state means (its observer).
 
 mod cluster;
+mod delivery;
 mod error;
 mod journal;
 mod monitor;
@@ -12,6 +13,7 @@ mod sources;
 mod tasks;
 
 pub use cluster::Cluster;
+pub use delivery::CfgsyncDelivery;
 pub use error::OperationError;
 pub use journal::{Journal, JournalEntry};
 pub use sources::NodeSources;

@@ -107,6 +107,7 @@ impl Cluster {
         };
         fleet
             .override_config(permit.name(), overrides)
+            .await
             .map_err(failed)?;
         fleet.configure(permit.name()).await.map_err(failed)?;
         self.restart(name).await

@@ -7,7 +7,7 @@
 pub mod command;
 
 pub use trellis_bootstrap::{
-    Address, Application, Artifact, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
+    Address, Application, ArtifactFile, DynError, NodeCommand, NodePlan, PeerPlan, PortSpec, Probe,
     SelfDescription, Transport,
 };
 pub use trellis_domain::{

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{
-    Application, Artifact, BootstrapRequest, ClusterRequest, DynError, NodeCommand, NodePlan,
+    Application, ArtifactFile, BootstrapRequest, ClusterRequest, DynError, NodeCommand, NodePlan,
     PeerPlan, PortSpec, Probe, RunLedger, SelfDescription, Silent, Transport, bootstrap,
 };
 use trellis_domain::{
@@ -150,7 +150,7 @@ async fn boot_with_trellis(kind: Kind, nodes: usize) -> Duration {
     let cluster = bootstrap(request).await.unwrap();
     let took = begun.elapsed();
     let fleet = cluster.fleet.expect("all nodes are managed");
-    fleet.control().teardown().await.unwrap();
+    fleet.teardown().await.unwrap();
     took
 }
 
@@ -170,6 +170,7 @@ fn request(home: &Path, kind: Kind, nodes: usize) -> BootstrapRequest {
         spec: ScenarioSpec::new(app.name().clone(), sources),
         app,
         deployer: Arc::new(LocalDeployer::new(LocalConfig::default())),
+        delivery: Arc::new(trellis_runtime::CfgsyncDelivery),
         attach: Vec::new(),
         cluster: ClusterRequest {
             network: format!("bench-{}", std::process::id()),
@@ -216,7 +217,7 @@ impl Application for Server {
         }
     }
 
-    fn artifacts(&self, _: &NodePlan, _: &[PeerPlan]) -> Result<Vec<Artifact>, DynError> {
+    fn artifacts(&self, _: &NodePlan, _: &[PeerPlan]) -> Result<Vec<ArtifactFile>, DynError> {
         Ok(Vec::new())
     }
 

@@ -7,12 +7,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use trellis_bootstrap::{Artifact, Doing, ProviderError};
+use trellis_bootstrap::{ArtifactFile, Doing, FileMode, ProviderError};
 use trellis_domain::NodeName;
 
 use crate::files::{At as _, FileError, replace_folder};
-
-const MODE: u32 = 0o644;
 
 /// Makes `config` hold `artifacts` and nothing else.
 ///
@@ -20,7 +18,7 @@ const MODE: u32 = 0o644;
 pub(crate) fn write(
     node: &NodeName,
     config: &Path,
-    artifacts: &[Artifact],
+    artifacts: &[ArtifactFile],
 ) -> Result<(), ProviderError> {
     let paths = artifacts
         .iter()
@@ -58,7 +56,7 @@ fn checked(node: &NodeName, path: &str) -> Result<PathBuf, ProviderError> {
     Ok(clean)
 }
 
-fn write_one(path: &Path, artifact: &Artifact) -> Result<(), FileError> {
+fn write_one(path: &Path, artifact: &ArtifactFile) -> Result<(), FileError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).at(parent)?;
     }
@@ -69,17 +67,17 @@ fn write_one(path: &Path, artifact: &Artifact) -> Result<(), FileError> {
         .open(path)
         .at(path)?;
     // Before the content, which may be a key; and after the creation, which the umask narrows.
-    let mode = artifact.mode.unwrap_or(MODE);
-    file.set_permissions(Permissions::from_mode(mode))
+    let mode = artifact.mode.unwrap_or(FileMode::PUBLIC);
+    file.set_permissions(Permissions::from_mode(mode.bits()))
         .at(path)?;
-    file.write_all(&artifact.content).at(path)
+    file.write_all(artifact.content.as_bytes()).at(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(artifacts: &[Artifact]) -> Result<tempfile::TempDir, (tempfile::TempDir, String)> {
+    fn check(artifacts: &[ArtifactFile]) -> Result<tempfile::TempDir, (tempfile::TempDir, String)> {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("config");
         fs::create_dir(&config).unwrap();
@@ -92,11 +90,8 @@ mod tests {
 
     #[test]
     fn artifacts_replace_those_of_an_earlier_call_and_carry_their_mode() {
-        let script = Artifact {
-            mode: Some(0o755),
-            ..Artifact::text("bin/run.sh", "true")
-        };
-        let home = check(&[Artifact::text("./node.yaml", "a: 1"), script]).unwrap();
+        let script = ArtifactFile::new("bin/run.sh", "true").with_mode(FileMode::PROGRAM);
+        let home = check(&[ArtifactFile::new("./node.yaml", "a: 1"), script]).unwrap();
         let config = home.path().join("config");
         let mode = |path: &str| {
             let metadata = fs::metadata(config.join(path)).unwrap();
@@ -110,7 +105,7 @@ mod tests {
     fn a_path_out_of_the_folder_is_refused_and_nothing_is_written() {
         for bad in ["", ".", "/etc/passwd", "../x", "a/../../x", "a/.."] {
             let (home, error) =
-                check(&[Artifact::text("ok", ""), Artifact::text(bad, "")]).expect_err(bad);
+                check(&[ArtifactFile::new("ok", ""), ArtifactFile::new(bad, "")]).expect_err(bad);
             assert!(
                 error.contains("would leave its configuration folder"),
                 "{error}"
@@ -130,7 +125,7 @@ mod tests {
         write(
             &"N".parse().unwrap(),
             &config,
-            &[Artifact::text("sub/x", "")],
+            &[ArtifactFile::new("sub/x", "")],
         )
         .unwrap();
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
@@ -140,7 +135,7 @@ mod tests {
     #[test]
     fn a_path_that_is_given_twice_is_an_error_that_names_it() {
         let (home, error) =
-            check(&[Artifact::text("a", "1"), Artifact::text("a", "2")]).unwrap_err();
+            check(&[ArtifactFile::new("a", "1"), ArtifactFile::new("a", "2")]).unwrap_err();
         assert!(error.contains("/a failed"), "{error}");
         assert!(home.path().join("config/old").exists());
     }

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use trellis_bootstrap::{
-    Artifact, ClusterRequest, Doing, ExitReport, Instance, LogTail, NodeCommand, NodeControl,
+    ArtifactFile, ClusterRequest, Doing, ExitReport, Instance, LogTail, NodeCommand, NodeControl,
     NodeOperations, Placement, PortSpec, ProviderError, Resource, RunLedger, StopReport,
 };
 use trellis_domain::{NodeName, Operation, OwnedNode, Permit};
@@ -267,7 +267,7 @@ impl NodeControl for LocalControl {
     async fn configure(
         &self,
         name: &NodeName,
-        artifacts: &[Artifact],
+        artifacts: &[ArtifactFile],
     ) -> Result<(), ProviderError> {
         let (node, turn) = self.in_turn(Doing::Configuring, name).await?;
         let artifacts = artifacts.to_vec();

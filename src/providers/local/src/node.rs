@@ -104,7 +104,7 @@ impl Node {
             let address = Address {
                 host: pool.host().to_string(),
                 port: port.number(),
-                scheme: spec.scheme,
+                scheme: spec.scheme.into(),
             };
             addresses.insert(spec.endpoint.clone(), address);
             held.insert(spec.endpoint.clone(), port);

@@ -201,7 +201,7 @@ async fn a_restarted_node_has_its_data_its_port_and_the_new_configuration() {
     let script = "echo start >> data/starts; cat config/name; echo up > data/up.$(wc -l < data/starts); sleep 600";
     let name = node("NODE_1");
     bed.control.place(&name, &[http()]).await.unwrap();
-    let configured = |text: &str| [trellis_bootstrap::Artifact::text("name", text)];
+    let configured = |text: &str| [trellis_bootstrap::ArtifactFile::new("name", text)];
     bed.control
         .configure(&name, &configured("first\n"))
         .await

@@ -5,7 +5,9 @@ mod support;
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use support::{Bed, SOON, node, permit, unique};
-use trellis_bootstrap::{Artifact, ClusterRequest, Deployer as _, Doing, ProviderError, RunLedger};
+use trellis_bootstrap::{
+    ArtifactFile, ClusterRequest, Deployer as _, Doing, FileMode, ProviderError, RunLedger,
+};
 use trellis_domain::{Capability, Operation};
 use trellis_local::{LocalConfig, LocalDeployer};
 
@@ -67,7 +69,7 @@ async fn data_of_a_stopped_node_is_saved_and_restored_to_it_and_to_another() {
 async fn logs_and_configuration_are_collected_and_data_is_not() {
     let bed = Bed::new().await;
     bed.control.place(&node("NODE_1"), &[]).await.unwrap();
-    let artifacts = [Artifact::text("sub/node.yaml", "a: 1")];
+    let artifacts = [ArtifactFile::new("sub/node.yaml", "a: 1")];
     bed.control
         .configure(&node("NODE_1"), &artifacts)
         .await
@@ -114,7 +116,7 @@ async fn an_artifact_out_of_the_folder_is_refused() {
     bed.control.place(&node("NODE_1"), &[]).await.unwrap();
     let error = bed
         .control
-        .configure(&node("NODE_1"), &[Artifact::text("../data/log", "")])
+        .configure(&node("NODE_1"), &[ArtifactFile::new("../data/log", "")])
         .await
         .unwrap_err();
     assert!(matches!(error, ProviderError::PathEscape { .. }), "{error}");
@@ -195,10 +197,8 @@ async fn a_node_can_be_a_script_among_its_own_artifacts() {
     let bed = Bed::new().await;
     let name = node("NODE_1");
     let placement = bed.control.place(&name, &[]).await.unwrap();
-    let script = Artifact {
-        mode: Some(0o755),
-        ..Artifact::text("run.sh", "#!/bin/sh\necho ran\nexit 5\n")
-    };
+    let script =
+        ArtifactFile::new("run.sh", "#!/bin/sh\necho ran\nexit 5\n").with_mode(FileMode::PROGRAM);
     bed.control.configure(&name, &[script]).await.unwrap();
     let program = placement.config_dir.join("run.sh");
     let mode = fs::metadata(&program).unwrap().permissions().mode();
