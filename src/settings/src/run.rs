@@ -122,7 +122,9 @@ impl Variables<'_> {
     }
 
     fn no_color(&self) -> Option<ColorChoice> {
-        self.environment.get("NO_COLOR").map(|_| ColorChoice::Never)
+        self.environment
+            .get("NO_COLOR")
+            .map(|_| ColorChoice::Never)
     }
 }
 
