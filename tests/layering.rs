@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
+    ("trellis-static", &["trellis-bootstrap", "trellis-domain"]),
     ("trellis-report", &["trellis-domain"]),
     ("trellis-settings", &["trellis-domain"]),
     (

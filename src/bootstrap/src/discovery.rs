@@ -82,7 +82,8 @@ pub(crate) async fn discover(
             ));
         }
         let capabilities = attached_capabilities(&*request.app, provider, &found);
-        borrowed.sightings = attached(attach, &found, capabilities);
+        let credential = request.spec.attached_credential.as_ref();
+        borrowed.sightings = attached(attach, &found, capabilities, credential);
         borrowed.missing = found.missing;
         borrowed.operations = found.operations;
     }
@@ -154,6 +155,7 @@ fn attached(
     attach: &AttachSpec,
     found: &Discovery,
     capabilities: CapabilitySet,
+    usual: Option<&Credential>,
 ) -> Vec<NodeSighting> {
     let sighting = |node: &crate::DiscoveredNode| {
         let origin = Origin::Attached {
@@ -162,8 +164,8 @@ fn attached(
         let mut sighting = NodeSighting::new(node.name.clone(), origin);
         sighting.capabilities = capabilities;
         sighting.endpoints.clone_from(&node.endpoints);
-        sighting.credential.clone_from(&node.credential);
-        sighting.network = authenticated(node.credential.as_ref());
+        sighting.credential = node.credential.as_ref().or(usual).cloned();
+        sighting.network = authenticated(sighting.credential.as_ref());
         sighting
     };
     found.nodes.iter().map(sighting).collect()

@@ -265,6 +265,8 @@ pub struct ScenarioSpec {
     pub adopted: BTreeSet<NodeName>,
     /// What may be done to borrowed nodes, by name.
     pub opt_ins: OptIns,
+    /// How clients prove themselves to attached nodes for which the provider knows nothing of their own.
+    pub attached_credential: Option<Credential>,
     /// Whether nodes may keep parts of their network identity to themselves.
     pub unknown_identity: UnknownIdentity,
 }
@@ -279,6 +281,7 @@ impl ScenarioSpec {
             ready_within: READY_WITHIN,
             adopted: BTreeSet::new(),
             opt_ins: OptIns::default(),
+            attached_credential: None,
             unknown_identity: UnknownIdentity::default(),
         }
     }
