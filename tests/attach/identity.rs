@@ -1,0 +1,139 @@
+//! Who is who: one node that is seen twice is one node, and it is somebody's.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use tests::site::{Site, node};
+use trellis_bootstrap::{BootstrapError, BootstrapRequest, bootstrap};
+use trellis_domain::{MergeError, Ownership};
+use trellis_local::{LocalConfig, LocalDeployer};
+use trellis_runtime::{Cluster, Journal};
+
+use crate::{
+    attached, external_only, failure, mixed, name, request,
+    theirs::{Theirs, external, second_door},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_seen_through_two_doors_is_one_handle_with_all_its_origins() {
+    let site = Site::new("two-doors");
+    let theirs = Theirs::start(1);
+    let door = second_door(theirs.address(1)).await;
+    let listing = theirs.listing(&[]);
+    let others = vec![
+        theirs.external("SAME_PLACE", 1),
+        external("OTHER_PLACE", &format!("http://{door}")),
+    ];
+    let cluster = bootstrap(request(&site, attached("static", &listing, others)))
+        .await
+        .unwrap();
+    let inventory = cluster.inventory.snapshot();
+    let [one] = &inventory.nodes().collect::<Vec<_>>()[..] else {
+        panic!("{inventory:?}")
+    };
+    assert_eq!(one.name(), &name("LISTED_1"));
+    assert_eq!(
+        (one.origins.len(), one.endpoints.len(), one.ownership),
+        (3, 2, Ownership::Borrowed)
+    );
+    assert_eq!(
+        one.identity.to_string(),
+        format!("peer {}/1", theirs.name())
+    );
+    for alias in ["SAME_PLACE", "OTHER_PLACE"] {
+        assert_eq!(&inventory.node(&name(alias)).unwrap(), one);
+    }
+    site.assert_clean();
+}
+
+/// A request for one node of ours whose address is known beforehand: it is the only port of its host.
+fn one_of_ours(site: &Site, number: u8) -> (BootstrapRequest, (IpAddr, u16)) {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let place = (
+        IpAddr::from(Ipv4Addr::new(127, 90 + number, high, low)),
+        7200,
+    );
+    let mut request = request(site, mixed(vec![node("OURS", &[])], Vec::new()));
+    request.deployer = Arc::new(LocalDeployer::new(LocalConfig {
+        host: place.0,
+        ports: Some(place.1..=place.1),
+    }));
+    (request, place)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_ours_that_somebody_lists_as_theirs_is_refused_before_it_starts() {
+    let site = Site::new("clash-early");
+    let (mut request, (host, port)) = one_of_ours(&site, 1);
+    let listed = external("LISTED", &format!("http://{host}:{port}"));
+    request.spec.sources = mixed(vec![node("OURS", &[])], vec![listed]);
+    let (error, text) = failure(request).await;
+    assert!(
+        matches!(
+            error,
+            BootstrapError::Merge(MergeError::OwnershipClash { .. })
+        ),
+        "{text}"
+    );
+    for origin in ["managed (local)", "external (the test's list of LISTED)"] {
+        assert!(text.contains(origin), "{text}");
+    }
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clash_that_shows_only_when_our_node_says_who_it_is_is_refused_then() {
+    let site = Site::new("clash-late");
+    let (mut request, (host, port)) = one_of_ours(&site, 2);
+    let door = second_door((host, port).into()).await;
+    let listed = external("LISTED", &format!("http://{door}"));
+    request.spec.sources = mixed(vec![node("OURS", &[])], vec![listed]);
+    let (error, text) = failure(request).await;
+    assert!(
+        matches!(
+            error,
+            BootstrapError::Merge(MergeError::OwnershipClash { .. })
+        ),
+        "{text}"
+    );
+    for origin in ["managed (local)", "external (the test's list of LISTED)"] {
+        assert!(text.contains(origin), "{text}");
+    }
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adopted_node_is_ours_under_both_names() {
+    let site = Site::new("adopted");
+    let (mut request, (host, port)) = one_of_ours(&site, 3);
+    let door = second_door((host, port).into()).await;
+    let listed = external("LISTED", &format!("http://{door}"));
+    request.spec.sources = mixed(vec![node("OURS", &[])], vec![listed]);
+    request.spec.adopted = [name("OURS")].into();
+    let cluster = Cluster::boot(request, Journal::default()).await.unwrap();
+    let adopted = cluster.node(&name("LISTED")).unwrap();
+    assert_eq!(
+        (adopted.name(), adopted.ownership, adopted.origins.len()),
+        (&name("OURS"), Ownership::Owned, 2)
+    );
+    cluster.kill(&name("LISTED")).await.unwrap();
+    cluster.release().await.unwrap();
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_two_networks_are_refused_with_both_values_and_both_nodes() {
+    let site = Site::new("two-networks");
+    let (left, right) = (Theirs::start(1), Theirs::start(1));
+    let nodes = vec![left.external("LEFT", 1), right.external("RIGHT", 1)];
+    let ours = node("OURS", &[]);
+    for sources in [external_only(nodes.clone()), mixed(vec![ours], nodes)] {
+        let (_, text) = failure(request(&site, sources)).await;
+        let (left, right) = (left.name(), right.name());
+        let wanted = format!("network is {left:?} on LEFT and {right:?} on RIGHT");
+        assert!(text.contains(&wanted), "{text}");
+    }
+    site.assert_clean();
+}
