@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use openraft_kv::{OpenRaftKv, api::Consistency};
+use openraft_kv::{KvClient, KvError, OpenRaftKv, api::Consistency};
 use tests::{
     site::{Site, node},
     sleeper::Sleeper,
@@ -16,17 +16,24 @@ use crate::{
     theirs::{Theirs, external},
 };
 
-/// Leads the cluster of `theirs`, as soon as one of them does.
-async fn leader(theirs: &Theirs) -> openraft_kv::KvClient {
-    loop {
-        for id in 1..=3 {
-            let state = theirs.client(id).state().await.unwrap();
-            if state.leader == Some(state.node_id) {
-                return theirs.client(id);
+/// Has `ask` done by whoever leads the cluster of `theirs`; as any client of Raft must, it looks for another leader when one has just stepped down.
+async fn by_the_leader<T, F>(theirs: &Theirs, ask: impl Fn(KvClient) -> F)
+where
+    F: Future<Output = Result<T, KvError>>,
+{
+    let done = async {
+        loop {
+            for client in (1..=3).map(|id| theirs.client(id)) {
+                if ask(client).await.is_ok() {
+                    return;
+                }
             }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(READY_WITHIN, done)
+        .await
+        .expect("they have a leader");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,15 +59,21 @@ async fn a_node_of_ours_joins_the_raft_cluster_of_others_and_leaves_it_as_it_was
         "{ids:?}"
     );
 
-    let leader = leader(&theirs).await;
     let ours = cluster.node(&name("OURS_1")).unwrap();
-    let member = app.member(&ours).await.unwrap();
-    leader.add_learner(&member).await.unwrap();
-    leader
-        .change_membership([1, 2, 3, member.id])
-        .await
-        .unwrap();
-    leader.put("colour", "teal").await.unwrap();
+    let member = &app.member(&ours).await.unwrap();
+    by_the_leader(
+        &theirs,
+        |leader| async move { leader.add_learner(member).await },
+    )
+    .await;
+    by_the_leader(&theirs, |leader| async move {
+        leader.change_membership([1, 2, 3, member.id]).await
+    })
+    .await;
+    by_the_leader(&theirs, |leader| async move {
+        leader.put("colour", "teal").await
+    })
+    .await;
     let client = app.client(&ours).unwrap();
     let replicated = async {
         while client
@@ -77,7 +90,10 @@ async fn a_node_of_ours_joins_the_raft_cluster_of_others_and_leaves_it_as_it_was
         .await
         .expect("our node has their data");
 
-    leader.change_membership([1, 2, 3]).await.unwrap();
+    by_the_leader(&theirs, |leader| async move {
+        leader.change_membership([1, 2, 3]).await
+    })
+    .await;
     cluster.release().await.unwrap();
     theirs.assert_unnoticed();
     site.assert_clean();
