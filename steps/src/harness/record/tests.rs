@@ -59,6 +59,7 @@ impl Run {
             progress: Arc::new(Silent),
             plans: HashMap::new(),
             trellis_command: None,
+            cfgsync_commands: None,
             clusters: AtomicU64::new(0),
         };
         let context = Context::new(Arc::new(suite), folder, false, "run".into());
