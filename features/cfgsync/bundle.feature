@@ -78,12 +78,14 @@ Feature: A node gets the files that were prepared for it
         nodes:
           - identifier: node-1
             files:
-              - path: small.yaml
+              - path: first.yaml
                 content: "fits"
-              - path: large.bin
-                content: "{{ a hundred thousand characters }}"
+              - path: second.yaml
+                content: "fits"
+              - path: third.yaml
+                content: "does not fit"
         """
-      When node "node-1" asks cfgsync for its files with a disk of 64 KiB
+      When node "node-1" asks cfgsync for its files with a disk that has room for two files
       Then node "node-1" gets nothing within 10 seconds, because "No space left on device"
 
     Scenario: A read-only folder

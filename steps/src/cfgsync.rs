@@ -112,10 +112,10 @@ fn asks_at(world: &mut TrellisWorld, node: String, address: String) -> StepResul
     world.cfgsync.ask(&node, &address, Disk::Usual)
 }
 
-/// As on a disk with room, for a node whose output folder is a file system of 64 KiB.
-#[given(expr = "node {string} asks cfgsync for its files with a disk of 64 KiB")]
-#[when(expr = "node {string} asks cfgsync for its files with a disk of 64 KiB")]
-#[then(expr = "node {string} asks cfgsync for its files with a disk of 64 KiB")]
+/// As on a disk with room, for a node whose output folder is a file system that takes two files and then is full.
+#[given(expr = "node {string} asks cfgsync for its files with a disk that has room for two files")]
+#[when(expr = "node {string} asks cfgsync for its files with a disk that has room for two files")]
+#[then(expr = "node {string} asks cfgsync for its files with a disk that has room for two files")]
 fn asks_small_disk(world: &mut TrellisWorld, node: String) -> StepResult {
     world.cfgsync.ask(&node, LOOPBACK, Disk::Small)
 }

@@ -16,9 +16,9 @@ use crate::{StepError, StepResult, child::ChildProcess, suite::CfgsyncCommands};
 
 /// How long a client waits for its files, in seconds.
 const CLIENT_WAITS: &str = "60";
-/// Runs its arguments with a small or a read-only file system mounted over the folder `$1`, which nobody else sees, and says what is left in it.
+/// Runs its arguments with another file system over the folder `$1`, mounted with the options `$2`, which nobody else sees, and says what is left in it.
 const ON_ANOTHER_DISK: &str = r#"
-mount -t tmpfs -o size=64k,"$2" none "$1" || exit 99
+mount -t tmpfs -o "$2" none "$1" || exit 99
 folder=$1; shift 2
 "$@"; status=$?
 find "$folder" -mindepth 1 -printf 'left behind: %P\n'
@@ -39,7 +39,7 @@ pub(crate) enum Mode {
 pub(crate) enum Disk {
     /// The scenario's folder.
     Usual,
-    /// 64 KiB.
+    /// A file system that takes two files and then is full.
     Small,
     /// A file system that takes nothing.
     ReadOnly,
@@ -142,7 +142,8 @@ impl CfgsyncPrograms {
         let client = &self.commands()?.client;
         let mut command = match disk {
             Disk::Usual => Command::new(client),
-            Disk::Small => on_another_disk(&output, "rw", client),
+            // One more for the folder itself.
+            Disk::Small => on_another_disk(&output, "nr_inodes=3", client),
             Disk::ReadOnly => on_another_disk(&output, "ro", client),
         };
         command
