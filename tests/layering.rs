@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("trellis-local", &["trellis-bootstrap", "trellis-domain"]),
     ("trellis-report", &["trellis-domain"]),
+    ("trellis-settings", &["trellis-domain"]),
     (
         "trellis-steps",
         &[
@@ -45,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-observation",
             "trellis-report",
             "trellis-runtime",
+            "trellis-settings",
         ],
     ),
     (

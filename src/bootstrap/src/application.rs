@@ -119,9 +119,9 @@ impl fmt::Display for Address {
 pub struct NodePlan {
     /// Its name.
     pub name: NodeName,
-    /// Its number in the cluster, from 1, never used twice.
+    /// Its number in the cluster, never used twice. It begins at 1 where the cluster is ours, and far up where it is somebody else's.
     pub index: u64,
-    /// The cluster's own network, unlike that of any other cluster on this machine.
+    /// The network that it is on: the cluster's own, unlike that of any other cluster on this machine, or the one that nodes of others are on.
     pub network: String,
     /// Whether it is one of the nodes that the cluster begins with; the others join a cluster that is there.
     pub founding: bool,

@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures::{StreamExt, future::Either, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use trellis_domain::{NodeHandle, NodeName, ReadinessPolicy, ReadinessTally, ReadinessVerdict};
 
 use crate::{
@@ -65,6 +68,8 @@ pub struct ReadinessBarrier<'a> {
     pub control: Option<&'a Arc<dyn NodeControl>>,
     /// When they may be used.
     pub policy: ReadinessPolicy,
+    /// Nodes that there should be besides, and that nobody found; they count as not ready.
+    pub missing: usize,
     /// The deadline, from the call.
     pub within: Duration,
     /// Who is told meanwhile.
@@ -79,26 +84,45 @@ enum Outcome {
 
 /// Who was seen how; shared between the watches of all nodes.
 #[derive(Clone, Default)]
-struct Sightings(Arc<Mutex<BTreeMap<NodeName, String>>>);
+struct Sightings {
+    seen: Arc<Mutex<BTreeMap<NodeName, Seen>>>,
+    heard: Arc<Notify>,
+}
+
+/// The last of one node.
+struct Seen {
+    text: String,
+    /// Whether it ever answered a probe.
+    heard: bool,
+}
 
 impl Sightings {
-    fn note(&self, node: &NodeName, seen: String) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(node.clone(), seen);
+    fn note(&self, node: &NodeName, text: String, answered: bool) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.get(node).is_some_and(|seen| seen.heard);
+        let heard = before || answered;
+        seen.insert(node.clone(), Seen { text, heard });
+        if answered && !before {
+            self.heard.notify_one();
+        }
     }
 
     fn of(&self, node: &NodeName) -> String {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(node)
-            .cloned()
-            .unwrap_or_else(|| "nothing yet".to_owned())
+            .map_or_else(|| "nothing yet".to_owned(), |seen| seen.text.clone())
+    }
+
+    fn has_answered(&self, node: &NodeName) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(node).is_some_and(|seen| seen.heard)
     }
 }
 
 impl ReadinessBarrier<'_> {
     /// Waits, and says which nodes are ready; under a quorum that may be fewer than all.
+    ///
+    /// A policy that is met is not enough while a node of ours has not answered at all: it may be about to end, and no quorum hides that. At the deadline the policy alone decides.
     ///
     /// # Errors
     /// [`BootstrapError::Exited`] as soon as a managed node ends, [`BootstrapError::NotReady`] at the deadline, [`BootstrapError::NeverReady`] when waiting cannot help.
@@ -115,9 +139,12 @@ impl ReadinessBarrier<'_> {
             .collect();
         let mut next_report = Instant::now() + PROGRESS_EVERY;
         loop {
-            match self.policy.judge(tally(nodes, &ready)) {
-                ReadinessVerdict::Ready => return Ok(ready),
-                ReadinessVerdict::NotYet => {}
+            let verdict = self.policy.judge(self.tally(nodes, &ready));
+            match verdict {
+                ReadinessVerdict::Ready if self.all_heard(nodes, &ready, &sightings) => {
+                    return Ok(ready);
+                }
+                ReadinessVerdict::Ready | ReadinessVerdict::NotYet => {}
                 ReadinessVerdict::Impossible => {
                     let nodes = self.describe(nodes, &ready, &sightings).await;
                     return Err(BootstrapError::NeverReady {
@@ -126,20 +153,34 @@ impl ReadinessBarrier<'_> {
                     });
                 }
             }
-            match timeout_at(next_report.min(deadline), watches.next()).await {
-                Ok(Some(Outcome::Ready(node))) => {
+            let news = async {
+                tokio::select! {
+                    ended = watches.next() => ended.map(Some),
+                    () = sightings.heard.notified() => Some(None),
+                }
+            };
+            match timeout_at(next_report.min(deadline), news).await {
+                Ok(Some(Some(Outcome::Ready(node)))) => {
                     ready.insert(node);
                 }
-                Ok(Some(Outcome::Exited(node, report))) => {
+                Ok(Some(Some(Outcome::Exited(node, report)))) => {
                     return Err(BootstrapError::Exited { node, report });
                 }
+                Ok(Some(None)) => {}
                 Err(_) if Instant::now() < deadline => {
                     next_report += PROGRESS_EVERY;
                     let left = deadline.saturating_duration_since(Instant::now());
                     let seen = waiting_for(nodes, &ready, &sightings);
                     self.progress.waiting(&self.policy.to_string(), &seen, left);
                 }
-                Ok(None) | Err(_) => {
+                Ok(None) | Err(_) if verdict == ReadinessVerdict::Ready => return Ok(ready),
+                Ok(None) => {
+                    return Err(BootstrapError::NeverReady {
+                        policy: self.policy,
+                        nodes: self.describe(nodes, &ready, &sightings).await,
+                    });
+                }
+                Err(_) => {
                     return Err(BootstrapError::NotReady {
                         policy: self.policy,
                         within: self.within,
@@ -162,6 +203,32 @@ impl ReadinessBarrier<'_> {
             Either::Left((report, _)) => Outcome::Exited(node.name().clone(), Box::new(report)),
             Either::Right(((), _)) => Outcome::Ready(node.name().clone()),
         }
+    }
+
+    fn tally(&self, nodes: &[NodeHandle], ready: &BTreeSet<NodeName>) -> ReadinessTally {
+        let managed = || nodes.iter().filter(|node| node.is_managed());
+        ReadinessTally {
+            total: nodes.len() + self.missing,
+            ready: ready.len(),
+            managed: managed().count(),
+            managed_ready: managed().filter(|node| ready.contains(node.name())).count(),
+            // A managed node that ends fails the barrier at once, whatever the policy.
+            managed_failed: 0,
+        }
+    }
+
+    /// Whether every node of ours was ready or has answered at least once.
+    fn all_heard(
+        &self,
+        nodes: &[NodeHandle],
+        ready: &BTreeSet<NodeName>,
+        sightings: &Sightings,
+    ) -> bool {
+        let ours = nodes
+            .iter()
+            .filter(|node| self.control.is_some() && node.is_managed());
+        ours.map(NodeHandle::name)
+            .all(|name| ready.contains(name) || sightings.has_answered(name))
     }
 
     async fn describe(
@@ -193,26 +260,17 @@ impl ReadinessBarrier<'_> {
 async fn probe_until_ready(app: &dyn Application, node: &NodeHandle, sightings: &Sightings) {
     let begun = Instant::now();
     loop {
-        let seen = match timeout(PROBE_TIMEOUT, app.probe(node)).await {
+        let (seen, answered) = match timeout(PROBE_TIMEOUT, app.probe(node)).await {
             Ok(Ok(Probe::Ready)) => return,
-            Ok(Ok(Probe::NotYet(seen))) => seen,
-            Ok(Err(error)) => in_one_line(&*error),
-            Err(_) => format!("no answer to a probe within {PROBE_TIMEOUT:?}"),
+            Ok(Ok(Probe::NotYet(seen))) => (seen, true),
+            Ok(Err(error)) => (in_one_line(&*error), false),
+            Err(_) => (
+                format!("no answer to a probe within {PROBE_TIMEOUT:?}"),
+                false,
+            ),
         };
-        sightings.note(node.name(), seen);
+        sightings.note(node.name(), seen, answered);
         sleep((begun.elapsed() / PAUSE_PART).clamp(PAUSE_MIN, PAUSE_MAX)).await;
-    }
-}
-
-fn tally(nodes: &[NodeHandle], ready: &BTreeSet<NodeName>) -> ReadinessTally {
-    let managed = || nodes.iter().filter(|node| node.is_managed());
-    ReadinessTally {
-        total: nodes.len(),
-        ready: ready.len(),
-        managed: managed().count(),
-        managed_ready: managed().filter(|node| ready.contains(node.name())).count(),
-        // A managed node that ends fails the barrier at once, whatever the policy.
-        managed_failed: 0,
     }
 }
 

@@ -7,7 +7,10 @@ use trellis_domain::{
     EndpointError, InventoryError, MergeError, NodeName, ReadinessPolicy, SourcesError, UnknownNode,
 };
 
-use crate::{DynError, ExitReport, NodeReadiness, PatchError, ProviderError, ValidationError};
+use crate::{
+    AttachError, DynError, ExitReport, Missing, NodeReadiness, PatchError, ProviderError,
+    ValidationError,
+};
 
 /// Why a cluster could not be brought up. What had been started is removed again by the time it is returned.
 #[derive(Debug, Error)]
@@ -16,13 +19,51 @@ pub enum BootstrapError {
     /// The sources are not valid.
     #[error("the scenario's sources are not valid")]
     Sources(#[from] SourcesError),
-    /// The sources are valid, but nothing here can resolve them yet.
-    #[error("{what} cannot be used yet: {hint}")]
-    NotWired {
-        /// What the scenario wants.
-        what: String,
-        /// What to do instead.
-        hint: &'static str,
+    /// An attach provider that the composition root does not have.
+    #[error("nothing can attach to {attach}: there is no such attach provider; {hint}")]
+    NoAttachProvider {
+        /// Provider and cluster.
+        attach: String,
+        /// The providers that there are.
+        hint: String,
+    },
+    /// The attach provider could not look.
+    #[error("the nodes of {attach} could not be discovered")]
+    Attach {
+        /// Provider and cluster.
+        attach: String,
+        /// The provider's reason.
+        #[source]
+        source: AttachError,
+    },
+    /// A cluster without a node.
+    #[error("no node was found in {attach}; check that it runs and is called so; {missing}")]
+    NothingFound {
+        /// Provider and cluster.
+        attach: String,
+        /// The nodes that should have been there.
+        missing: Missing,
+    },
+    /// A cluster without enough nodes.
+    #[error(
+        "{policy} cannot be met with the {} found in {attach}; {missing}",
+        count(*found)
+    )]
+    TooFewFound {
+        /// Provider and cluster.
+        attach: String,
+        /// The policy.
+        policy: ReadinessPolicy,
+        /// How many nodes were found.
+        found: usize,
+        /// The nodes that should have been there.
+        missing: Missing,
+    },
+    /// A node of ours for a cluster of others alone.
+    #[error("{node} cannot be started: the cluster has no nodes of ours; begin it with one")]
+    NoFleet {
+        /// The node.
+        node: NodeName,
     },
     /// The backend could not do its part.
     #[error("the backend could not provide the managed nodes")]
@@ -97,7 +138,7 @@ pub enum BootstrapError {
         nodes: Vec<NodeReadiness>,
     },
     /// The policy cannot be met by waiting.
-    #[error("{policy} cannot be met with {}:{}", count(nodes), Lines(nodes))]
+    #[error("{policy} cannot be met with {}:{}", count(nodes.len()), Lines(nodes))]
     NeverReady {
         /// The policy.
         policy: ReadinessPolicy,
@@ -142,8 +183,8 @@ impl From<InventoryError> for BootstrapError {
     }
 }
 
-fn count(nodes: &[NodeReadiness]) -> String {
-    match nodes.len() {
+fn count(nodes: usize) -> String {
+    match nodes {
         0 => "no nodes at all".to_owned(),
         1 => "1 node".to_owned(),
         n => format!("{n} nodes"),

@@ -25,6 +25,7 @@ pub struct Fleet {
     origin: Origin,
     capabilities: CapabilitySet,
     network: String,
+    indices_after: u64,
     rendering: Arc<Rendering>,
     channel: Arc<dyn ConfigChannel>,
     members: Mutex<BTreeMap<NodeName, NodeRecord>>,
@@ -55,6 +56,7 @@ impl Fleet {
             },
             app,
             network,
+            indices_after: 0,
             members: Mutex::default(),
         })
     }
@@ -67,6 +69,12 @@ impl Fleet {
     /// Its application.
     pub fn app(&self) -> &Arc<dyn Application> {
         &self.app
+    }
+
+    /// Nodes that are placed from now on join `network` instead of one of their own, and their numbers begin after `indices_after`, so that they are nobody else's there.
+    pub fn join_network(&mut self, network: Option<String>, indices_after: u64) {
+        self.network = network.unwrap_or_else(|| self.network.clone());
+        self.indices_after = indices_after;
     }
 
     /// Every node is told of these nodes of others from now on.
@@ -132,7 +140,7 @@ impl Fleet {
         let last = members.values().map(|member| member.plan.index).max();
         let plan = NodePlan {
             name: spec.name.clone(),
-            index: last.unwrap_or(0) + 1,
+            index: last.unwrap_or(self.indices_after) + 1,
             network: self.network.clone(),
             founding,
             addresses: placement.addresses,

@@ -2,14 +2,15 @@
 //!
 //! The same steps as in `orchestrator`, for one node at a time and into an inventory that others watch.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use trellis_domain::{ManagedNode, NodeHandle, NodeName, OptIns, ReadinessPolicy};
+use trellis_domain::{ManagedNode, NodeHandle, NodeName, OptIns, ReadinessPolicy, UnknownIdentity};
 
 use crate::{
-    BootstrapError, Fleet, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
-    orchestrator::{PORT_ATTEMPTS, mark_running, preflight_ready},
-    preflight,
+    Application, BootstrapError, Fleet, NodeControl, PlannedOperation, Progress, ReadinessBarrier,
+    SharedInventory,
+    orchestrator::{PORT_ATTEMPTS, mark_running},
+    preflight::{self, Preflight},
 };
 
 /// What is needed in order to add a node to a running cluster.
@@ -24,6 +25,8 @@ pub struct JoinRequest<'a> {
     pub planned: &'a [PlannedOperation],
     /// What may be done to borrowed nodes.
     pub opt_ins: &'a OptIns,
+    /// Whether nodes may keep parts of their network identity to themselves.
+    pub unknown: UnknownIdentity,
     /// How long it may take to become ready.
     pub ready_within: Duration,
     /// Who is told meanwhile.
@@ -73,36 +76,73 @@ async fn start(request: &JoinRequest<'_>) -> Result<NodeHandle, BootstrapError> 
     } = request;
     let instance = fleet.launch(&node.name).await?;
     inventory.update(|nodes| nodes.started(&node.name, Some(instance.label)))?;
-    settle(
-        fleet,
-        inventory,
-        &node.name,
-        request.ready_within,
-        request.progress,
-    )
-    .await
-}
-
-/// Waits until a managed node that was just started is ready, asks it who it is, and checks that it still fits the others.
-///
-/// # Errors
-/// As for [`crate::bootstrap`]; the node is left as it is.
-pub async fn settle(
-    fleet: &Fleet,
-    inventory: &SharedInventory,
-    node: &NodeName,
-    within: Duration,
-    progress: &dyn Progress,
-) -> Result<NodeHandle, BootstrapError> {
-    let barrier = ReadinessBarrier {
+    let settling = Settling {
         app: fleet.app(),
         control: Some(fleet.control()),
-        policy: ReadinessPolicy::AllReady,
-        within,
-        progress,
+        inventory,
+        unknown: request.unknown,
+        progress: request.progress,
     };
-    let ready = barrier.wait(&[inventory.node(node)?]).await?;
-    let ready = mark_running(inventory, &ready)?;
-    preflight_ready(&**fleet.app(), inventory, &ready).await?;
-    Ok(inventory.node(node)?)
+    settling.settle(&node.name, request.ready_within).await
+}
+
+/// What is needed in order to wait for a node that was just started.
+pub struct Settling<'a> {
+    /// Whom to ask how to probe.
+    pub app: &'a Arc<dyn Application>,
+    /// Control of the managed nodes, if there are any.
+    pub control: Option<&'a Arc<dyn NodeControl>>,
+    /// The list that it is in.
+    pub inventory: &'a SharedInventory,
+    /// Whether nodes may keep parts of their network identity to themselves.
+    pub unknown: UnknownIdentity,
+    /// Who is told meanwhile.
+    pub progress: &'a dyn Progress,
+}
+
+impl Settling<'_> {
+    /// Waits until the node is ready, asks it who it is, and checks that it still fits the others.
+    ///
+    /// # Errors
+    /// As for [`crate::bootstrap`]; the node is left as it is.
+    pub async fn settle(
+        &self,
+        node: &NodeName,
+        within: Duration,
+    ) -> Result<NodeHandle, BootstrapError> {
+        let nodes = [self.inventory.node(node)?];
+        self.settle_all(&nodes, ReadinessPolicy::AllReady, 0, within)
+            .await?;
+        Ok(self.inventory.node(node)?)
+    }
+
+    /// Waits until so many of `nodes` are ready that `policy` is met, besides `missing` ones that nobody found; then as for [`Settling::settle`].
+    ///
+    /// # Errors
+    /// As for [`crate::bootstrap`]; the nodes are left as they are.
+    pub async fn settle_all(
+        &self,
+        nodes: &[NodeHandle],
+        policy: ReadinessPolicy,
+        missing: usize,
+        within: Duration,
+    ) -> Result<(), BootstrapError> {
+        let barrier = ReadinessBarrier {
+            app: self.app,
+            control: self.control,
+            policy,
+            missing,
+            within,
+            progress: self.progress,
+        };
+        let ready = barrier.wait(nodes).await?;
+        let ready = mark_running(self.inventory, &ready)?;
+        let preflight = Preflight {
+            app: &**self.app,
+            inventory: self.inventory,
+            unknown: self.unknown,
+            progress: self.progress,
+        };
+        preflight.check(&ready).await.map(drop)
+    }
 }

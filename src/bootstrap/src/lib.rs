@@ -7,15 +7,19 @@
 mod application;
 mod attach;
 mod barrier;
+mod compatibility;
 mod delivery;
 mod deployer;
+mod discovery;
 mod error;
 mod fleet;
+mod identity;
 mod join;
 mod ledger;
 mod node_operations;
 mod orchestrator;
 mod patch;
+mod peers;
 mod preflight;
 mod progress;
 mod provider_error;
@@ -28,19 +32,22 @@ pub use application::{
 };
 pub use attach::{AttachError, AttachProvider, DiscoveredNode, Discovery, MissingNode};
 pub use barrier::{NodeReadiness, ReadinessBarrier};
+pub use compatibility::{Incompatibility, UnknownField};
 pub use delivery::{ConfigChannel, ConfigDelivery};
 pub use deployer::{
     ClusterRequest, Deployer, Doing, ExitReport, Instance, LogTail, NodeControl, Placement,
     StopReport,
 };
+pub use discovery::Missing;
 pub use error::{BootstrapError, in_one_line};
 pub use fleet::Fleet;
-pub use join::{JoinRequest, join, settle};
+pub use join::{JoinRequest, Settling, join};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
 pub use node_operations::NodeOperations;
 pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap, collect_owned};
 pub use patch::PatchError;
-pub use preflight::{Incompatibility, PlannedOperation, PlannedRefusal, ValidationError};
+pub use peers::{borrowed_peers, seeds};
+pub use preflight::{PlannedOperation, PlannedRefusal, ValidationError};
 pub use progress::{Progress, Silent};
 pub use provider_error::ProviderError;
 pub use rendering::{NodeRecord, Rendering};

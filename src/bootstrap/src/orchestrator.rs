@@ -1,35 +1,35 @@
 //! The orchestrator: nine steps from a scenario's sources to an inventory of ready nodes.
 //!
 //! Each step is a function with a typed input and output, called in order by [`Attempt::run`]:
-//! resolve sources, deploy managed, discover attached, normalise, merge, apply bootstrap policy, readiness barrier, preflight, hand over.
+//! resolve sources, discover what is attached, normalise and ask who that is, deploy managed, merge, apply bootstrap policy, readiness barrier, preflight, hand over.
+//! Nodes of others come first, since ours join the network that those are on.
 //! Deploying is done in two halves: places are reserved first, so that the merge and the first half of preflight refuse a scenario before any process runs; processes start when the bootstrap policy has decided who is told of whom.
 
 use std::{
     collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trellis_domain::{
-    AttachSpec, CapabilitySet, ExternalNode, ManagedNode, NodeHandle, NodeInventory, NodeName,
-    NodeSighting, NodeState, Origin, OwnedNode, ScenarioSources, ScenarioSpec, start_waves,
+    NodeHandle, NodeInventory, NodeName, NodeSighting, NodeState, OwnedNode, Ownership,
+    ReadinessPolicy, ScenarioSpec, start_waves,
 };
 
 use crate::{
     Application, AttachProvider, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet,
     MissingNode, NodeOperations, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
-    preflight,
+    UnknownField, borrowed_peers, discovery,
+    identity::{Asked, ask_borrowed},
+    preflight::{self, Preflight, check_fit},
 };
 
 /// How often a cluster is brought up anew because another process took one of its ports.
 pub(crate) const PORT_ATTEMPTS: u32 = 3;
-/// How long a node that is ready may take to say who it is.
-const IDENTIFY_WITHIN: Duration = Duration::from_secs(5);
 /// How many nodes are launched at the same time.
 const LAUNCHES_MAX: usize = 16;
 
@@ -67,6 +67,16 @@ pub struct Bootstrapped {
     pub operations: Option<Arc<dyn NodeOperations>>,
     /// Nodes of the attached cluster that should be there and are not.
     pub missing: Vec<MissingNode>,
+    /// What some nodes say of their network and others do not.
+    pub unknown: Vec<UnknownField>,
+}
+
+/// What an attempt ends with, besides the fleet.
+struct Ready {
+    inventory: SharedInventory,
+    operations: Option<Arc<dyn NodeOperations>>,
+    missing: Vec<MissingNode>,
+    unknown: Vec<UnknownField>,
 }
 
 /// Brings up what the scenario wants.
@@ -89,12 +99,13 @@ pub async fn bootstrap(request: BootstrapRequest) -> Result<Bootstrapped, Bootst
             () = request.cancel.cancelled() => Err(BootstrapError::Cancelled("bringing the cluster up")),
         };
         let error = match result {
-            Ok(inventory) => {
+            Ok(ready) => {
                 return Ok(Bootstrapped {
-                    inventory,
+                    inventory: ready.inventory,
                     fleet: attempt.fleet,
-                    operations: None,
-                    missing: Vec::new(),
+                    operations: ready.operations,
+                    missing: ready.missing,
+                    unknown: ready.unknown,
                 });
             }
             Err(error) => error,
@@ -130,68 +141,105 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The nine steps.
-    async fn run(&mut self) -> Result<SharedInventory, BootstrapError> {
-        let sources = resolve(&self.request.spec)?;
-        let managed = self.deploy(sources.managed()).await?;
-        let attached = discover(sources)?;
-        let sightings = normalise(managed, attached, sources.external());
-        let inventory = SharedInventory::new(self.merge(sightings)?);
+    async fn run(&mut self) -> Result<Ready, BootstrapError> {
+        let attach = discovery::resolve(self.request)?;
+        let borrowed = discovery::discover(self.request, attach).await?;
+        let app = &*self.request.app;
+        let asked = ask_borrowed(app, borrowed.sightings, &*self.request.progress).await?;
+        let managed = self.deploy(&asked).await?;
+        let inventory = SharedInventory::new(self.merge(managed, &asked)?);
         self.inventory = Some(inventory.clone());
-        self.apply_policy(&inventory, sources.managed()).await?;
-        let ready = self.await_readiness(&inventory).await?;
-        preflight_ready(&*self.request.app, &inventory, &ready).await?;
+        self.apply_policy(&inventory).await?;
+        let ready = self
+            .await_readiness(&inventory, borrowed.missing.len())
+            .await?;
+        let unknown = Preflight {
+            app,
+            inventory: &inventory,
+            unknown: self.request.spec.unknown_identity,
+            progress: &*self.request.progress,
+        }
+        .check(&ready)
+        .await?;
         info!(
             nodes = inventory.snapshot().len(),
+            missing = borrowed.missing.len(),
             attempt = self.number,
             "cluster is ready"
         );
-        Ok(inventory)
+        Ok(Ready {
+            inventory,
+            operations: borrowed.operations,
+            missing: borrowed.missing,
+            unknown,
+        })
     }
 
-    /// Step 2: reserves a place for every managed node.
-    async fn deploy(&mut self, nodes: &[ManagedNode]) -> Result<Vec<NodeSighting>, BootstrapError> {
+    /// Step 4: reserves a place for every managed node. Beside nodes of others they found no cluster but join theirs, on its network and with numbers that nobody else has there.
+    async fn deploy(&mut self, borrowed: &[Asked]) -> Result<Vec<NodeSighting>, BootstrapError> {
+        let nodes = self.request.spec.sources.managed();
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
         let mut cluster = self.request.cluster.clone();
         cluster.folder = cluster.folder.join(format!("attempt-{}", self.number));
         let app = Arc::clone(&self.request.app);
+        let ours = cluster.network.clone();
         let (deployer, delivery) = (&*self.request.deployer, &*self.request.delivery);
-        let fleet = Arc::new(Fleet::open(app, deployer, delivery, cluster).await?);
+        let mut fleet = Fleet::open(app, deployer, delivery, cluster).await?;
+        if !borrowed.is_empty() {
+            let mut theirs = borrowed.iter().map(|asked| &asked.sighting.network.network);
+            let network = theirs.find_map(Clone::clone);
+            let network_shown = network.as_deref().unwrap_or("unknown");
+            self.request.progress.note(&format!(
+                "nodes of ours join the network of the borrowed ones, which is {network_shown}"
+            ));
+            fleet.join_network(network, indices_of_guests(&ours));
+        }
+        let fleet = Arc::new(fleet);
         self.fleet = Some(Arc::clone(&fleet));
-        fleet.place(nodes, true).await
+        fleet.place(nodes, borrowed.is_empty()).await
     }
 
-    /// Step 5: one list, and the half of preflight that needs no running node.
-    fn merge(&self, sightings: Vec<NodeSighting>) -> Result<NodeInventory, BootstrapError> {
+    /// Step 5: one list, and the half of preflight that needs no node of ours to run.
+    fn merge(
+        &self,
+        managed: Vec<NodeSighting>,
+        borrowed: &[Asked],
+    ) -> Result<NodeInventory, BootstrapError> {
         let spec = &self.request.spec;
         let mut inventory = NodeInventory::adopting(spec.adopted.clone());
-        inventory.merge(sightings)?;
+        let sightings = borrowed.iter().map(|asked| asked.sighting.clone());
+        inventory.merge(managed.into_iter().chain(sightings))?;
+        for name in silent(&inventory, borrowed) {
+            inventory.set_state(&name, NodeState::Unreachable)?;
+        }
+        for (name, _) in spec.opt_ins.iter() {
+            inventory.node(name)?;
+        }
         preflight::check_operations(&inventory, &self.request.planned, &spec.opt_ins)?;
+        let nodes: Vec<NodeHandle> = inventory.nodes().cloned().collect();
+        check_fit(&nodes)?;
         Ok(inventory)
     }
 
     /// Step 6: tells managed nodes of their peers and starts them, as many at once as their connections allow.
-    async fn apply_policy(
-        &self,
-        inventory: &SharedInventory,
-        nodes: &[ManagedNode],
-    ) -> Result<(), BootstrapError> {
+    async fn apply_policy(&self, inventory: &SharedInventory) -> Result<(), BootstrapError> {
         let Some(fleet) = &self.fleet else {
             return Ok(());
         };
-        let known: Vec<NodeName> = inventory
-            .snapshot()
-            .nodes()
-            .map(|n| n.name().clone())
-            .collect();
-        let waves = start_waves(nodes, &known)?;
+        let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
+        fleet.set_borrowed_peers(borrowed_peers(&nodes, &self.request.app.ports()));
+        let known: Vec<NodeName> = nodes.iter().map(|node| node.name().clone()).collect();
+        let waves = start_waves(self.request.spec.sources.managed(), &known)?;
         let last = waves.len().saturating_sub(1);
         for (position, wave) in waves.iter().enumerate() {
             let names: Vec<NodeName> = wave.iter().map(|node| node.name.clone()).collect();
             launch_all(fleet, inventory, &names).await?;
             if position < last {
-                self.barrier().wait(&handles(inventory, &names)?).await?;
+                // Who waits for a node waits for that node, whatever may do for the whole cluster.
+                let barrier = self.barrier(ReadinessPolicy::AllReady, 0);
+                barrier.wait(&handles(inventory, &names)?).await?;
             }
         }
         Ok(())
@@ -201,17 +249,20 @@ impl Attempt<'_> {
     async fn await_readiness(
         &self,
         inventory: &SharedInventory,
+        missing: usize,
     ) -> Result<Vec<NodeHandle>, BootstrapError> {
         let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
-        let ready = self.barrier().wait(&nodes).await?;
+        let barrier = self.barrier(self.request.spec.readiness, missing);
+        let ready = barrier.wait(&nodes).await?;
         mark_running(inventory, &ready)
     }
 
-    fn barrier(&self) -> ReadinessBarrier<'_> {
+    fn barrier(&self, policy: ReadinessPolicy, missing: usize) -> ReadinessBarrier<'_> {
         ReadinessBarrier {
             app: &self.request.app,
             control: self.fleet.as_ref().map(|fleet| fleet.control()),
-            policy: self.request.spec.readiness,
+            policy,
+            missing,
             within: self.request.spec.ready_within,
             progress: &*self.request.progress,
         }
@@ -231,90 +282,25 @@ impl Attempt<'_> {
     }
 }
 
-/// Step 1: valid sources of a kind that can be resolved.
-fn resolve(spec: &ScenarioSpec) -> Result<&ScenarioSources, BootstrapError> {
-    spec.sources.validate()?;
-    let not_wired = |what: String| BootstrapError::NotWired {
-        what,
-        hint: "only nodes that the harness starts itself are supported so far",
-    };
-    match &spec.sources {
-        ScenarioSources::Managed { external, .. } if external.is_empty() => Ok(&spec.sources),
-        ScenarioSources::Managed { external, .. } | ScenarioSources::ExternalOnly { external } => {
-            Err(not_wired(format!("external nodes ({})", names(external))))
-        }
-        ScenarioSources::Attached {
-            attach: AttachSpec { provider, cluster },
-            ..
-        } => Err(not_wired(format!(
-            "the attached cluster {provider}:{cluster}"
-        ))),
-    }
-}
-
-fn names(external: &[ExternalNode]) -> String {
-    external
-        .iter()
-        .map(|node| node.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// Step 3: the nodes of the cluster to attach to; `resolve` lets no attached sources through yet.
-fn discover(sources: &ScenarioSources) -> Result<Vec<NodeSighting>, BootstrapError> {
-    match sources {
-        ScenarioSources::Managed { .. } | ScenarioSources::ExternalOnly { .. } => Ok(Vec::new()),
-        ScenarioSources::Attached { attach, .. } => Err(BootstrapError::NotWired {
-            what: format!("discovery in {}:{}", attach.provider, attach.cluster),
-            hint: "no attach provider is registered",
-        }),
-    }
-}
-
-/// Step 4: every source's nodes in one form.
-fn normalise(
-    managed: Vec<NodeSighting>,
-    attached: Vec<NodeSighting>,
-    external: &[ExternalNode],
-) -> Vec<NodeSighting> {
-    let external = external.iter().map(|node| {
-        let origin = Origin::External {
-            listed_in: node.listed_in.clone(),
-        };
-        let mut sighting = NodeSighting::new(node.name.clone(), origin);
-        sighting.capabilities = CapabilitySet::BORROWED;
-        sighting.endpoints.clone_from(&node.endpoints);
-        sighting
+/// The nodes that are not ours and did not say who they are, under any of their names.
+fn silent(inventory: &NodeInventory, borrowed: &[Asked]) -> Vec<NodeName> {
+    let theirs = inventory
+        .nodes()
+        .filter(|node| node.ownership == Ownership::Borrowed);
+    let silent = theirs.filter(|node| {
+        let mut answered = borrowed.iter().filter(|asked| asked.answered);
+        !answered.any(|asked| node.answers_to(&asked.sighting.name))
     });
-    managed
-        .into_iter()
-        .chain(attached)
-        .chain(external)
-        .collect()
+    silent.map(|node| node.name().clone()).collect()
 }
 
-/// Step 8: asks ready nodes who they are and refuses those that do not fit together.
-pub(crate) async fn preflight_ready(
-    app: &dyn Application,
-    inventory: &SharedInventory,
-    ready: &[NodeHandle],
-) -> Result<(), BootstrapError> {
-    let ask = async |node: &NodeHandle| {
-        let answer = timeout(IDENTIFY_WITHIN, app.identify(node)).await;
-        answer.unwrap_or_else(|_| Err(format!("no answer within {IDENTIFY_WITHIN:?}").into()))
-    };
-    let mut answers = stream::iter(ready.to_vec())
-        .map(|node| async move { (node.name().clone(), ask(&node).await) })
-        .buffer_unordered(LAUNCHES_MAX);
-    while let Some((node, answer)) = answers.next().await {
-        let said = answer.map_err(|source| BootstrapError::Identify {
-            node: node.clone(),
-            source,
-        })?;
-        inventory.update(|nodes| nodes.identify(&node, said.peer_id.as_ref(), &said.network))?;
-    }
-    let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
-    Ok(preflight::check_compatibility(&nodes)?)
+/// Where the numbers of our nodes begin in a cluster of others, whose numbers we do not know: far above any that people give, at a place that follows from the name of our own network, which no other run has.
+///
+/// Below 2^53, so that every format and language can hold them.
+fn indices_of_guests(network: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    network.hash(&mut hasher);
+    ((hasher.finish() >> 32) + 1) << 16
 }
 
 /// Starts nodes that have a place, several at once, and records each start.

@@ -1,10 +1,18 @@
-//! Preflight: refuses a scenario that wants what must not or cannot be done, before it does anything.
+//! Preflight: refuses a scenario that wants what must not or cannot be done, before it does anything. Whether its nodes fit together is in `compatibility`.
 
 use std::fmt;
 
 use thiserror::Error;
+use tracing::debug;
 use trellis_domain::{
-    NetworkMismatch, NodeHandle, NodeInventory, NodeName, Operation, OptIns, Permit, Refusal,
+    NodeHandle, NodeInventory, NodeName, Operation, OptIns, Ownership, Permit, Refusal,
+    UnknownIdentity,
+};
+
+use crate::{
+    Application, BootstrapError, Incompatibility, Progress, SharedInventory, UnknownField,
+    compatibility::{incompatibilities, unknown_fields},
+    identity::{ask_ready, with_auth_class},
 };
 
 /// An operation that a scenario is known to carry out later.
@@ -27,17 +35,6 @@ pub struct PlannedRefusal {
     pub refusal: Refusal,
 }
 
-/// Two nodes that cannot be in one scenario.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incompatibility {
-    /// One node.
-    pub left: NodeName,
-    /// The other.
-    pub right: NodeName,
-    /// The field and both values, left first.
-    pub mismatch: NetworkMismatch,
-}
-
 /// Why preflight refuses a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -48,6 +45,9 @@ pub enum ValidationError {
     /// Nodes that are not on one network.
     #[error("the nodes do not fit together:{}", Lines(.0))]
     Incompatible(Vec<Incompatibility>),
+    /// Nodes that may be on one network, where that must be known.
+    #[error("whether the nodes fit together is not known, and this scenario wants it to be:{}", Lines(.0))]
+    Unknown(Vec<UnknownField>),
 }
 
 fn steps(refusals: &[PlannedRefusal]) -> String {
@@ -68,17 +68,6 @@ impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
 impl fmt::Display for PlannedRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.step, self.refusal)
-    }
-}
-
-impl fmt::Display for Incompatibility {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NetworkMismatch { field, left, right } = &self.mismatch;
-        write!(
-            f,
-            "{field} is {left:?} on {} and {right:?} on {}",
-            self.left, self.right
-        )
     }
 }
 
@@ -106,25 +95,9 @@ pub(crate) fn check_operations(
     }
 }
 
-/// Checks that no two nodes contradict each other about their network. What a node does not say is not compared.
-pub(crate) fn check_compatibility(nodes: &[NodeHandle]) -> Result<(), ValidationError> {
-    let Some((first, others)) = nodes.split_first() else {
-        return Ok(());
-    };
-    let mut found = Vec::new();
-    let mut known = (first.clone(), first.network.clone());
-    for node in others {
-        for mismatch in known.1.mismatches(&node.network) {
-            found.push(Incompatibility {
-                left: known.0.name().clone(),
-                right: node.name().clone(),
-                mismatch,
-            });
-        }
-        if let Ok(joined) = known.1.joined(&node.network) {
-            known.1 = joined;
-        }
-    }
+/// Checks that no two nodes contradict each other.
+pub(crate) fn check_fit(nodes: &[NodeHandle]) -> Result<(), ValidationError> {
+    let found = incompatibilities(nodes);
     if found.is_empty() {
         Ok(())
     } else {
@@ -132,30 +105,83 @@ pub(crate) fn check_compatibility(nodes: &[NodeHandle]) -> Result<(), Validation
     }
 }
 
+/// The half of preflight that needs ready nodes: who they are, and whether they fit together.
+pub(crate) struct Preflight<'a> {
+    /// Whom to ask how to ask.
+    pub(crate) app: &'a dyn Application,
+    /// The list in which their answers are recorded.
+    pub(crate) inventory: &'a SharedInventory,
+    /// Whether they may keep something to themselves.
+    pub(crate) unknown: UnknownIdentity,
+    /// Who is told what they kept to themselves.
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Preflight<'_> {
+    /// Asks `ready` nodes who they are; gives what they do not say and others do.
+    ///
+    /// # Errors
+    /// A node of ours that does not answer, nodes that do not fit together, or an answer that makes two nodes one whose owners differ. A borrowed node that does not answer stays known by its address.
+    pub(crate) async fn check(
+        &self,
+        ready: &[NodeHandle],
+    ) -> Result<Vec<UnknownField>, BootstrapError> {
+        for (node, answer) in ask_ready(self.app, ready).await {
+            match answer {
+                Ok(said) => {
+                    let network = with_auth_class(said.network, &node);
+                    let peer_id = said.peer_id.as_ref();
+                    self.inventory
+                        .update(|nodes| nodes.identify(node.name(), peer_id, &network))?;
+                }
+                Err(source) if node.ownership == Ownership::Owned => {
+                    let node = node.name().clone();
+                    return Err(BootstrapError::Identify { node, source });
+                }
+                Err(error) => debug!(%node, %error, "a borrowed node does not say who it is"),
+            }
+        }
+        let nodes: Vec<NodeHandle> = self.inventory.snapshot().nodes().cloned().collect();
+        check_fit(&nodes)?;
+        self.check_known(&nodes, ready)
+    }
+
+    /// Shows what is unknown of `asked` nodes among all, or refuses it.
+    fn check_known(
+        &self,
+        nodes: &[NodeHandle],
+        asked: &[NodeHandle],
+    ) -> Result<Vec<UnknownField>, BootstrapError> {
+        let mut unknown = unknown_fields(nodes);
+        unknown.retain(|field| {
+            let mut involved = field.nodes.iter().chain([&field.stated_by]);
+            involved.any(|name| asked.iter().any(|node| node.answers_to(name)))
+        });
+        if self.unknown == UnknownIdentity::Refuse && !unknown.is_empty() {
+            return Err(ValidationError::Unknown(unknown).into());
+        }
+        for field in &unknown {
+            self.progress.note(&field.to_string());
+        }
+        Ok(unknown)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trellis_domain::{Capability, Endpoint, NetworkIdentity, NodeSighting, Origin};
+    use trellis_domain::{Capability, Endpoint, NodeSighting, Origin};
 
-    fn inventory(networks: &[(&str, Option<&str>)]) -> NodeInventory {
-        let sightings = networks.iter().zip(1..).map(|((name, network), port)| {
-            let origin = Origin::External {
-                listed_in: "a.feature:2".into(),
-            };
-            let mut sighting = NodeSighting::new(name.parse().unwrap(), origin);
-            let url = format!("http://10.0.0.1:{port}");
-            sighting
-                .endpoints
-                .insert(Endpoint::new("http".parse().unwrap(), &url).unwrap());
-            sighting.capabilities = Capability::ALL.into_iter().collect();
-            sighting.network = NetworkIdentity {
-                network: network.map(str::to_owned),
-                ..NetworkIdentity::default()
-            };
-            sighting
-        });
+    fn inventory() -> NodeInventory {
+        let origin = Origin::External {
+            listed_in: "a.feature:2".into(),
+        };
+        let mut sighting = NodeSighting::new("A".parse().unwrap(), origin);
+        let endpoint = Endpoint::new("http".parse().unwrap(), "http://10.0.0.1:1").unwrap();
+        sighting.endpoints.insert(endpoint);
+        sighting.capabilities = Capability::ALL.into_iter().collect();
         let mut inventory = NodeInventory::default();
-        inventory.merge(sightings).unwrap();
+        inventory.merge([sighting]).unwrap();
         inventory
     }
 
@@ -171,8 +197,7 @@ mod tests {
             planned(Operation::Query, 5),
             planned(Operation::Kill, 6),
         ];
-        let inventory = inventory(&[("A", None)]);
-        let error = check_operations(&inventory, &planned, &OptIns::default()).unwrap_err();
+        let error = check_operations(&inventory(), &planned, &OptIns::default()).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("2 steps cannot be carried out:"), "{text}");
         assert!(
@@ -183,23 +208,5 @@ mod tests {
             text.contains("a.feature:6: a step: refused to kill A"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn nodes_of_two_networks_are_refused_with_both_values_and_both_nodes() {
-        let inventory = inventory(&[("A", Some("x")), ("B", None), ("C", Some("y"))]);
-        let nodes: Vec<NodeHandle> = inventory.nodes().cloned().collect();
-        let error = check_compatibility(&nodes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the nodes do not fit together:\n  network is \"x\" on A and \"y\" on C"
-        );
-    }
-
-    #[test]
-    fn a_node_that_does_not_say_fits_everywhere() {
-        let inventory = inventory(&[("A", None), ("B", Some("y")), ("C", None)]);
-        let nodes: Vec<NodeHandle> = inventory.nodes().cloned().collect();
-        assert_eq!(check_compatibility(&nodes), Ok(()));
     }
 }

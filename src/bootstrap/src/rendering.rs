@@ -11,7 +11,7 @@ use cfgsync_artifacts::ArtifactFile;
 use serde::{Deserialize, Serialize};
 use trellis_domain::{ManagedNode, NodeName};
 
-use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, patch};
+use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, patch, seeds};
 
 /// What a node registers: all that its own files and those of its peers may depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +124,7 @@ impl Rendering {
             }
         });
         let managed = told.map(|other| other.plan.as_peer());
-        managed.chain(self.known().borrowed.clone()).collect()
+        seeds(managed, self.known().borrowed.clone())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -70,6 +70,14 @@ impl CapabilitySet {
     /// What a borrowed node always has: query and submit.
     pub const BORROWED: Self = Self(Capability::Query.bit() | Capability::Submit.bit());
 
+    /// What a provider of borrowed nodes may offer beyond that, for nodes that a feature opts in by name.
+    pub const OPT_IN: Self = Self(
+        Capability::Lifecycle.bit()
+            | Capability::Pause.bit()
+            | Capability::Logs.bit()
+            | Capability::Snapshot.bit(),
+    );
+
     /// Whether `capability` is in it.
     pub const fn contains(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0

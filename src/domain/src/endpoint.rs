@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -37,9 +37,17 @@ pub enum EndpointError {
         /// The refused text.
         text: String,
     },
-    /// User or password inside the URL, from where they would reach logs and reports.
-    #[error("an endpoint URL must not carry a user or password")]
+    /// User or password inside the address, from where they would reach logs and reports.
+    #[error(
+        "an address must not have a user or password in it; credentials come from the environment or a file"
+    )]
     Credentials,
+    /// An IPv6 address whose end cannot be told from a port.
+    #[error("{text:?} is an IPv6 address without brackets; write it as [address]:port")]
+    NoBrackets {
+        /// The refused text.
+        text: String,
+    },
 }
 
 /// A host and a port in one canonical spelling.
@@ -54,10 +62,8 @@ pub struct HostPort {
 impl HostPort {
     /// Canonicalises `host`.
     pub fn new(host: &str, port: u16) -> Self {
-        let bare = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .trim_end_matches('.');
+        let unbracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let bare = unbracketed.unwrap_or(host).trim_end_matches('.');
         let host = match bare.parse::<IpAddr>() {
             Ok(ip) => canonical_ip(ip).to_string(),
             Err(_) if bare.eq_ignore_ascii_case("localhost") => Ipv4Addr::LOCALHOST.to_string(),
@@ -108,9 +114,9 @@ impl Endpoint {
     /// # Errors
     /// Refuses what is not a URL, has no host or port, or carries credentials.
     pub fn new(name: EndpointName, url: &str) -> Result<Self, EndpointError> {
-        let text = url.to_owned();
+        let text = redacted(url);
         let url = Url::parse(url).map_err(|source| EndpointError::NotUrl {
-            text: redacted(&text),
+            text: text.clone(),
             source,
         })?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -148,7 +154,7 @@ impl Endpoint {
     }
 }
 
-/// Drops what stands before an `@`, so that a mistyped URL with a password in it is not printed.
+/// Drops what stands before an `@`, so that an address with a password in it is not printed, however it was mistyped.
 fn redacted(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("..@{rest}"),
@@ -170,20 +176,25 @@ impl fmt::Display for Endpoint {
 impl FromStr for HostPort {
     type Err = EndpointError;
 
+    /// `host:port`; an IPv6 address stands in brackets.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(EndpointError::NoPort {
-                text: text.to_owned(),
-            });
-        };
-        if host.is_empty() {
-            return Err(EndpointError::NoHost {
-                text: text.to_owned(),
-            });
+        if text.contains('@') {
+            return Err(EndpointError::Credentials);
         }
-        let port = port.parse().map_err(|_| EndpointError::NoPort {
-            text: text.to_owned(),
-        })?;
+        let refused = || text.to_owned();
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(EndpointError::NoPort { text: refused() });
+        };
+        let in_brackets = host.starts_with('[') && host.ends_with(']');
+        if text.parse::<Ipv6Addr>().is_ok() || (host.contains(':') && !in_brackets) {
+            return Err(EndpointError::NoBrackets { text: refused() });
+        }
+        if host.is_empty() || host == "[]" {
+            return Err(EndpointError::NoHost { text: refused() });
+        }
+        let port = port
+            .parse()
+            .map_err(|_| EndpointError::NoPort { text: refused() })?;
         Ok(Self::new(host, port))
     }
 }
@@ -205,10 +216,26 @@ mod tests {
             "http://LOCALHOST:80/",
             "http://[::1]/state",
             "http://[::ffff:127.0.0.1]:80",
+            "http://[::ffff:7f00:1]",
+            "http://[0:0:0:0:0:0:0:1]",
+            "http://localhost.",
+            "http://0x7f.1",
+            "ws://localhost",
+            "grpc://Localhost:80",
+            "grpc://[::FFFF:127.0.0.1]:80",
         ] {
             assert_eq!(http(url).unwrap().place(), &expected, "{url}");
         }
-        assert_ne!(http("http://127.0.0.2").unwrap().place(), &expected);
+        for text in ["localhost:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+            assert_eq!(text.parse::<HostPort>().unwrap(), expected, "{text}");
+        }
+        for other in ["http://127.0.0.2", "https://127.0.0.1", "http://[::2]"] {
+            assert_ne!(http(other).unwrap().place(), &expected, "{other}");
+        }
+        assert_eq!(
+            http("https://n").unwrap().place(),
+            http("wss://N:443").unwrap().place()
+        );
         assert_ne!(http("http://localhost:81").unwrap().place(), &expected);
         assert_eq!(
             "[::ffff:10.0.0.1]:7".parse::<HostPort>().unwrap(),
@@ -218,10 +245,25 @@ mod tests {
 
     #[test]
     fn credentials_in_a_url_are_refused_and_not_repeated() {
-        for bad in ["http://me:secret@host:1/", "http://me:secret@ho st:1/"] {
+        for bad in [
+            "http://me:secret@host:1/",
+            "http://me:secret@ho st:1/",
+            "http:me:secret@host",
+            "tcp:me:secret@host:1",
+            "tcp://me:secret@host",
+            "me:secret@host:1",
+            "me:secret@host",
+        ] {
             let error = http(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+            let error = bad.parse::<HostPort>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         }
+        let error = http("http://me:secret@host:1/").unwrap_err().to_string();
+        assert!(
+            error.ends_with("credentials come from the environment or a file"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -234,6 +276,14 @@ mod tests {
         assert!(matches!(
             "host".parse::<HostPort>(),
             Err(EndpointError::NoPort { .. })
+        ));
+        for text in ["::1", "::1:80", "fe80::1:80"] {
+            let error = text.parse::<HostPort>().unwrap_err();
+            assert!(matches!(error, EndpointError::NoBrackets { .. }), "{error}");
+        }
+        assert!(matches!(
+            ":80".parse::<HostPort>(),
+            Err(EndpointError::NoHost { .. })
         ));
     }
 }

@@ -79,7 +79,7 @@ pub enum NodeState {
     Stopped,
     /// Ended by itself, with the exit status in words.
     Exited(String),
-    /// Borrowed, and not ready when it was last waited for; observers and cluster-wide steps leave it out until it is.
+    /// Borrowed, and silent when the cluster came up; observers and cluster-wide steps leave it out until it is waited for again and ready.
     Unreachable,
 }
 

@@ -99,6 +99,11 @@ impl OptIns {
         *set = set.with(capability);
     }
 
+    /// What is allowed on whom, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, CapabilitySet)> {
+        self.0.iter().map(|(name, set)| (name, *set))
+    }
+
     fn allows(&self, node: &NodeHandle, capability: Capability) -> bool {
         self.0
             .iter()
@@ -229,6 +234,12 @@ impl Permit {
     pub fn operation(&self) -> Operation {
         self.operation
     }
+
+    /// Whether it took an opt-in: the node is not ours, and the operation is not one that every borrowed node allows.
+    pub fn is_opted_in(&self) -> bool {
+        self.node.ownership == Ownership::Borrowed
+            && !CapabilitySet::BORROWED.contains(self.operation.capability())
+    }
 }
 
 #[cfg(test)]
@@ -289,7 +300,10 @@ mod tests {
         );
         let mut opt_ins = OptIns::default();
         opt_ins.allow("N".parse().unwrap(), Capability::Pause);
-        assert!(Permit::check(node(&theirs), Operation::Pause, &opt_ins).is_ok());
+        let permit = Permit::check(node(&theirs), Operation::Pause, &opt_ins).unwrap();
+        assert!(permit.is_opted_in());
+        let query = Permit::check(node(&theirs), Operation::Query, &opt_ins).unwrap();
+        assert!(!query.is_opted_in());
         assert!(Permit::check(node(&theirs), Operation::Kill, &opt_ins).is_err());
     }
 

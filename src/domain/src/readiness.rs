@@ -14,7 +14,7 @@ pub enum ReadinessPolicy {
     /// Every known node is ready.
     #[default]
     AllReady,
-    /// At least so many nodes are ready, of whatever origin.
+    /// At least so many nodes are ready, of whatever origin; where we start nodes, one of those at least.
     Quorum(usize),
     /// At least `managed` of the nodes that we started, and `total` of all.
     SourceAware {
@@ -28,7 +28,7 @@ pub enum ReadinessPolicy {
 /// A count of nodes at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadinessTally {
-    /// Nodes in the inventory.
+    /// Nodes that there should be: those in the inventory, and those that were to be found and were not.
     pub total: usize,
     /// Of these, ready ones.
     pub ready: usize,
@@ -56,7 +56,7 @@ impl ReadinessPolicy {
     pub fn judge(self, tally: ReadinessTally) -> ReadinessVerdict {
         let (managed_wanted, total_wanted) = match self {
             Self::AllReady => (tally.managed, tally.total),
-            Self::Quorum(total) => (0, total.max(1)),
+            Self::Quorum(total) => (tally.managed.min(1), total.max(1)),
             Self::SourceAware { managed, total } => (managed, total.max(1)),
         };
         if tally.managed_failed > 0
@@ -152,6 +152,18 @@ mod tests {
                 "{policy}"
             );
         }
+    }
+
+    #[test]
+    fn a_quorum_of_nodes_that_are_not_ours_does_not_hide_that_none_of_ours_is_ready() {
+        check(ReadinessPolicy::Quorum(2), 0, 2, NotYet);
+        check(ReadinessPolicy::Quorum(2), 1, 1, Ready);
+        let external_only = ReadinessTally {
+            total: 3,
+            ready: 2,
+            ..ReadinessTally::default()
+        };
+        assert_eq!(ReadinessPolicy::Quorum(2).judge(external_only), Ready);
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use trellis_bootstrap::{
-    Application, BootstrapError, BootstrapRequest, Fleet, JoinRequest, LogTail, PlannedOperation,
-    Progress, ProviderError, SharedInventory, bootstrap, collect_owned, join,
+    Application, BootstrapError, BootstrapRequest, Fleet, JoinRequest, LogTail, MissingNode,
+    NodeOperations, PlannedOperation, Progress, ProviderError, Settling, SharedInventory,
+    UnknownField, bootstrap, collect_owned, join,
 };
 use trellis_domain::{
-    ManagedNode, NodeHandle, NodeName, Operation, Permit, ScenarioSpec, UnknownNode,
+    ManagedNode, NodeHandle, NodeName, NodeState, Operation, Permit, ReadinessPolicy,
+    ScenarioSources, ScenarioSpec, UnknownNode,
 };
 use trellis_observation::{ObservationConfig, ObservationHandle, ObservationRuntime, Observer};
 
@@ -31,6 +33,9 @@ pub(crate) struct Inner {
     pub(crate) app: Arc<dyn Application>,
     pub(crate) fleet: Option<Arc<Fleet>>,
     pub(crate) inventory: SharedInventory,
+    pub(crate) operations: Option<Arc<dyn NodeOperations>>,
+    pub(crate) missing: Vec<MissingNode>,
+    pub(crate) unknown: Vec<UnknownField>,
     pub(crate) planned: Vec<PlannedOperation>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) tasks: Tasks,
@@ -48,21 +53,26 @@ impl Cluster {
         let planned = request.planned.clone();
         let progress = Arc::clone(&request.progress);
         let cancel: CancellationToken = request.cancel.clone();
-        journal.note(format!(
-            "bringing up {} nodes of {}",
-            spec.sources.managed().len(),
-            spec.app
-        ));
+        journal.note(format!("bringing up {} of {}", wanted(&spec), spec.app));
         let bootstrapped = bootstrap(request)
             .await
             .inspect_err(|error| journal.note(format!("the cluster did not come up: {error}")))?;
         journal.note("the cluster is ready");
+        for missing in &bootstrapped.missing {
+            journal.note(format!("it lacks {missing}"));
+        }
+        for unknown in &bootstrapped.unknown {
+            journal.note(format!("not known: {unknown}"));
+        }
         let cluster = Self {
             inner: Arc::new(Inner {
                 spec,
                 app,
                 fleet: bootstrapped.fleet,
                 inventory: bootstrapped.inventory,
+                operations: bootstrapped.operations,
+                missing: bootstrapped.missing,
+                unknown: bootstrapped.unknown,
                 planned,
                 progress,
                 tasks: Tasks::below(&cancel),
@@ -100,6 +110,16 @@ impl Cluster {
         &self.inner.journal
     }
 
+    /// The nodes of the attached cluster that should have been found and were not.
+    pub fn missing(&self) -> &[MissingNode] {
+        &self.inner.missing
+    }
+
+    /// What some nodes said of their network, and others did not, when the cluster came up.
+    pub fn unknown(&self) -> &[UnknownField] {
+        &self.inner.unknown
+    }
+
     /// The node of this name, as it is now.
     ///
     /// # Errors
@@ -108,7 +128,7 @@ impl Cluster {
         self.inner.inventory.node(name)
     }
 
-    /// The nodes that are neither stopped, paused nor gone.
+    /// The nodes that are neither stopped, paused, unreachable nor gone.
     pub fn running(&self) -> Vec<NodeHandle> {
         self.inner.inventory.snapshot().running().cloned().collect()
     }
@@ -132,10 +152,8 @@ impl Cluster {
         ready_within: Duration,
     ) -> Result<NodeHandle, BootstrapError> {
         let Some(fleet) = &self.inner.fleet else {
-            return Err(BootstrapError::NotWired {
-                what: format!("starting {} in a cluster that is not ours", node.name),
-                hint: "begin with managed nodes",
-            });
+            let node = node.name.clone();
+            return Err(BootstrapError::NoFleet { node });
         };
         self.inner
             .journal
@@ -147,6 +165,7 @@ impl Cluster {
             node,
             planned: &self.inner.planned,
             opt_ins: &self.inner.spec.opt_ins,
+            unknown: self.inner.spec.unknown_identity,
             ready_within,
             progress: &*self.inner.progress,
         })
@@ -186,17 +205,33 @@ impl Cluster {
     /// A node without a log that we can read.
     pub async fn log_tail(&self, name: &NodeName, lines: usize) -> Result<LogTail, OperationError> {
         let permit = self.permit(name, Operation::ReadLogs)?;
-        let tail = self
-            .fleet(&permit)?
-            .control()
-            .log_tail(permit.name(), lines)
-            .await;
+        let operations = self.operations(&permit)?;
+        let tail = operations.log_tail(permit.name(), lines).await;
         tail.map_err(|source| OperationError::Provider {
             operation: Operation::ReadLogs,
             node: name.clone(),
             log: None,
             source: Box::new(source),
         })
+    }
+
+    /// Waits until so many nodes are ready that `policy` is met, instead of the scenario's own; nodes that were stopped or paused on purpose are left out. A borrowed node that was unreachable counts as running again when it is ready.
+    ///
+    /// # Errors
+    /// As for [`bootstrap`], with every node as it was seen last; the nodes are left as they are.
+    pub async fn await_ready(
+        &self,
+        policy: ReadinessPolicy,
+        within: Duration,
+    ) -> Result<(), BootstrapError> {
+        let awaited =
+            |node: &&NodeHandle| node.state.is_running() || node.state == NodeState::Unreachable;
+        let inventory = self.inner.inventory.snapshot();
+        let nodes: Vec<NodeHandle> = inventory.nodes().filter(awaited).cloned().collect();
+        let missing = self.inner.missing.len();
+        self.settling()
+            .settle_all(&nodes, policy, missing, within)
+            .await
     }
 
     /// Copies the logs and configuration of every node of ours below `target`, a folder a node. What cannot be copied is skipped with a warning.
@@ -221,12 +256,48 @@ impl Cluster {
         }
     }
 
+    /// What waits for nodes that were started.
+    pub(crate) fn settling(&self) -> Settling<'_> {
+        Settling {
+            app: &self.inner.app,
+            control: self.inner.fleet.as_ref().map(|fleet| fleet.control()),
+            inventory: &self.inner.inventory,
+            unknown: self.inner.spec.unknown_identity,
+            progress: &*self.inner.progress,
+        }
+    }
+
+    /// What carries out operations on the node that `permit` is for: the backend of our own nodes, or what the attach provider handed over. An operation that took an opt-in is written down.
+    pub(crate) fn operations(
+        &self,
+        permit: &Permit,
+    ) -> Result<&dyn NodeOperations, OperationError> {
+        if permit.node().is_managed() {
+            return Ok(&**self.fleet(permit)?.control());
+        }
+        let (node, operation) = (permit.node(), permit.operation());
+        let Some(operations) = &self.inner.operations else {
+            return Err(OperationError::NoOperations {
+                operation,
+                node: node.name().clone(),
+            });
+        };
+        if permit.is_opted_in() {
+            let origins = node.shown_origins();
+            warn!(%node, %operation, %origins, "touching a borrowed node, opted in by the feature");
+            self.inner.journal.note(format!(
+                "opted in by the feature: {operation} {node}, which is borrowed ({origins})"
+            ));
+        }
+        Ok(&**operations)
+    }
+
     /// The nodes of ours that `permit` belongs to.
     pub(crate) fn fleet(&self, permit: &Permit) -> Result<&Arc<Fleet>, OperationError> {
         self.inner
             .fleet
             .as_ref()
-            .ok_or_else(|| OperationError::NoFleet {
+            .ok_or_else(|| OperationError::NoOperations {
                 operation: permit.operation(),
                 node: permit.name().clone(),
             })
@@ -242,6 +313,24 @@ impl Cluster {
                 self.inner.journal.clone(),
             );
             self.inner.tasks.spawn(format!("monitor of {name}"), watch);
+        }
+    }
+}
+
+/// What a scenario wants, in words.
+fn wanted(spec: &ScenarioSpec) -> String {
+    let external = match spec.sources.external().len() {
+        0 => String::new(),
+        n => format!(" beside {n} external ones"),
+    };
+    match &spec.sources {
+        ScenarioSources::Managed { nodes, .. } => format!("{} nodes{external}", nodes.len()),
+        ScenarioSources::Attached { attach, .. } => format!(
+            "the nodes of {}:{}{external}",
+            attach.provider, attach.cluster
+        ),
+        ScenarioSources::ExternalOnly { external } => {
+            format!("{} external nodes", external.len())
         }
     }
 }

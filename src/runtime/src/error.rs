@@ -16,9 +16,9 @@ pub enum OperationError {
     /// It must not or cannot be done to this node.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The cluster has no nodes of ours.
-    #[error("cannot {operation} {node}: this cluster has no nodes that the harness started")]
-    NoFleet {
+    /// Nothing that could do it came with the node.
+    #[error("cannot {operation} {node}: nothing in this cluster can do that to it")]
+    NoOperations {
         /// What was to be done.
         operation: Operation,
         /// The node.

@@ -1,9 +1,9 @@
 //! Node operations: what may be done to a node, each behind the one check of ownership, capability and state.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures::future::join_all;
-use trellis_bootstrap::{Fleet, Instance, NodeControl, ProviderError, StopReport, settle};
+use trellis_bootstrap::{Instance, NodeOperations, ProviderError, StopReport};
 use trellis_domain::{NodeHandle, NodeName, NodeState, Operation, Permit};
 
 use crate::{Cluster, OperationError};
@@ -22,7 +22,7 @@ impl Cluster {
     pub async fn stop(&self, name: &NodeName) -> Result<StopReport, OperationError> {
         let permit = self.permit(name, Operation::Stop)?;
         let report = self
-            .carry_out(&permit, |control| control.stop(&permit, STOP_GRACE))
+            .carry_out(&permit, |node| node.stop(&permit, STOP_GRACE))
             .await?;
         let how = if report.forced {
             "had to be killed"
@@ -43,8 +43,7 @@ impl Cluster {
     /// A refusal, or a node that is still there.
     pub async fn kill(&self, name: &NodeName) -> Result<(), OperationError> {
         let permit = self.permit(name, Operation::Kill)?;
-        self.carry_out(&permit, |control| control.kill(&permit))
-            .await?;
+        self.carry_out(&permit, |node| node.kill(&permit)).await?;
         self.now(&permit, NodeState::Stopped, "killed")
     }
 
@@ -54,8 +53,7 @@ impl Cluster {
     /// A refusal, or a node that did not freeze.
     pub async fn pause(&self, name: &NodeName) -> Result<(), OperationError> {
         let permit = self.permit(name, Operation::Pause)?;
-        self.carry_out(&permit, |control| control.pause(&permit))
-            .await?;
+        self.carry_out(&permit, |node| node.pause(&permit)).await?;
         self.now(&permit, NodeState::Paused, "paused")
     }
 
@@ -65,8 +63,7 @@ impl Cluster {
     /// A refusal, or a node that did not thaw.
     pub async fn resume(&self, name: &NodeName) -> Result<(), OperationError> {
         let permit = self.permit(name, Operation::Resume)?;
-        self.carry_out(&permit, |control| control.resume(&permit))
-            .await?;
+        self.carry_out(&permit, |node| node.resume(&permit)).await?;
         self.now(&permit, NodeState::Running, "resumed")
     }
 
@@ -155,7 +152,7 @@ impl Cluster {
     /// A refusal, or what could not be copied.
     pub async fn save_data(&self, name: &NodeName, label: &str) -> Result<(), OperationError> {
         let permit = self.permit(name, Operation::SaveData)?;
-        self.carry_out(&permit, |control| control.save_data(&permit, label))
+        self.carry_out(&permit, |node| node.save_data(&permit, label))
             .await?;
         self.inner
             .journal
@@ -174,10 +171,8 @@ impl Cluster {
         source: &NodeName,
     ) -> Result<(), OperationError> {
         let permit = self.permit(name, Operation::RestoreData)?;
-        self.carry_out(&permit, |control| {
-            control.restore_data(&permit, label, source)
-        })
-        .await?;
+        self.carry_out(&permit, |node| node.restore_data(&permit, label, source))
+            .await?;
         self.inner
             .journal
             .note(format!("data of {name} replaced by {label:?} of {source}"));
@@ -186,25 +181,15 @@ impl Cluster {
 
     async fn start_again(&self, permit: &Permit) -> Result<NodeHandle, OperationError> {
         let name = permit.name();
-        let instance: Instance = self
-            .carry_out(permit, |control| control.start(permit))
-            .await?;
+        let instance: Instance = self.carry_out(permit, |node| node.start(permit)).await?;
         self.inner
             .journal
             .note(format!("{name} started ({})", instance.label));
         self.inner
             .inventory
             .update(|nodes| nodes.started(name, Some(instance.label)))?;
-        let fleet: &Arc<Fleet> = self.fleet(permit)?;
         let within = self.inner.spec.ready_within;
-        let ready = settle(
-            fleet,
-            &self.inner.inventory,
-            name,
-            within,
-            &*self.inner.progress,
-        )
-        .await;
+        let ready = self.settling().settle(name, within).await;
         ready.map_err(|source| OperationError::Bootstrap {
             operation: permit.operation(),
             node: name.clone(),
@@ -216,20 +201,25 @@ impl Cluster {
     async fn carry_out<'a, T, F>(
         &'a self,
         permit: &Permit,
-        operation: impl FnOnce(&'a dyn NodeControl) -> F,
+        operation: impl FnOnce(&'a dyn NodeOperations) -> F,
     ) -> Result<T, OperationError>
     where
         F: Future<Output = Result<T, ProviderError>>,
     {
-        let control = self.fleet(permit)?.control();
-        let source = match operation(&**control).await {
+        let operations = self.operations(permit)?;
+        let source = match operation(operations).await {
             Ok(value) => return Ok(value),
             Err(source) => source,
+        };
+        // Its log is another operation, which a borrowed node may not be opted in to.
+        let log = match self.permit(permit.name(), Operation::ReadLogs) {
+            Ok(_) => operations.log_tail(permit.name(), LOG_LINES).await.ok(),
+            Err(_) => None,
         };
         Err(OperationError::Provider {
             operation: permit.operation(),
             node: permit.name().clone(),
-            log: control.log_tail(permit.name(), LOG_LINES).await.ok(),
+            log,
             source: Box::new(source),
         })
     }
