@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{Deployer, LedgerError, RunLedger};
 use trellis_report::{RunFolder, RunFolderError};
+use trellis_settings::{Environment, Settings};
 
 pub use options::{HarnessOptions, default_state_folder};
 
@@ -160,7 +161,7 @@ impl Harness {
 
     /// Reads the command line, runs what it asks for, and says how that went: 0 all passed, 1 some failed, 2 nothing was started because something is wrong, 130 interrupted.
     pub fn main(self) -> ExitCode {
-        let options = match HarnessOptions::of_process(self.command) {
+        let mut options = match HarnessOptions::of_process(self.command) {
             Ok(options) => options,
             Err(error) => {
                 // A closed output leaves nobody to tell.
@@ -171,19 +172,29 @@ impl Harness {
             }
         };
         let screen = Screen::of_process();
-        self.execute(&options, &screen).unwrap_or_else(|error| {
-            let code = match error {
-                HarnessError::Broken(_) => EXIT_RED,
-                _ => EXIT_REFUSED,
-            };
-            screen.aside(format_args!("error: {}", StepError::from(error)));
-            code.into()
-        })
+        let settings = match options.complete(&self.features, Environment::of_process()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                screen.aside(error.render(options.colored()));
+                screen.aside("the settings cannot be used; nothing was started");
+                return EXIT_REFUSED.into();
+            }
+        };
+        self.execute(&options, settings, &screen)
+            .unwrap_or_else(|error| {
+                let code = match error {
+                    HarnessError::Broken(_) => EXIT_RED,
+                    _ => EXIT_REFUSED,
+                };
+                screen.aside(format_args!("error: {}", StepError::from(error)));
+                code.into()
+            })
     }
 
     fn execute(
         mut self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
     ) -> Result<ExitCode, HarnessError> {
         let Ok(features) = self.features.canonicalize() else {
@@ -217,7 +228,7 @@ impl Harness {
             ));
             return Ok(ExitCode::SUCCESS);
         }
-        self.run(options, screen, checked, backend)
+        self.run(options, settings, screen, checked, backend)
     }
 
     fn choose_backend(&self, options: &HarnessOptions) -> Result<Backend, HarnessError> {
@@ -269,13 +280,14 @@ impl Harness {
     fn run(
         self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
         mut checked: SuiteCheck,
         backend: Backend,
     ) -> Result<ExitCode, HarnessError> {
         let total = checked.scenarios();
         let plans = std::mem::take(&mut checked.plans);
-        let context = self.prepare(options, screen, backend, plans)?;
+        let context = self.prepare(options, settings, screen, backend, plans)?;
         let cancel = context.suite.cancel.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -301,6 +313,7 @@ impl Harness {
     fn prepare(
         self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
         backend: Backend,
         plans: HashMap<ScenarioKey, ScenarioPlan>,
@@ -308,7 +321,7 @@ impl Harness {
         let state = options.state();
         summary::abandoned(&state, screen);
         let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
-        log_to(folder.path());
+        log_to(folder.path(), options.log_filter());
         screen.line(format_args!(
             "running {} on {}: at most {} at one time, at most {} nodes",
             summary::counted(plans.len(), "scenario"),
@@ -327,6 +340,7 @@ impl Harness {
             cancel: CancellationToken::new(),
             progress: Arc::new(Console::new(screen.clone())),
             plans,
+            settings: Arc::new(settings),
             trellis_command: self.trellis_command,
             cfgsync_commands: self.cfgsync_commands,
             clusters: AtomicU64::new(0),
@@ -349,18 +363,23 @@ fn exit_code(outcome: &Outcome, interrupted: bool) -> ExitCode {
 
 /// The command by which a scenario is run again under the same circumstances.
 fn again_command(command: &str, options: &HarnessOptions) -> String {
-    match &options.deployer {
-        Some(deployer) => format!("{command} --deployer {deployer}"),
-        None => command.to_owned(),
-    }
+    let config = options.config.as_ref();
+    let config = config.map(|file| format!(" --config '{}'", file.display()));
+    let deployer = options.deployer.as_ref();
+    let deployer = deployer.map(|name| format!(" --deployer {name}"));
+    format!(
+        "{command}{}{}",
+        config.unwrap_or_default(),
+        deployer.unwrap_or_default()
+    )
 }
 
 /// Lets the harness's own log go into the run's folder; a run without a log is still a run.
-fn log_to(folder: &Path) {
+fn log_to(folder: &Path, filter: &str) {
     let Ok(file) = std::fs::File::create(folder.join("harness.log")) else {
         return;
     };
-    let filter = tracing_subscriber::EnvFilter::new(options::log_filter());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{Application, Deployer, PlannedOperation, Progress, RunLedger};
 use trellis_domain::AppName;
+use trellis_settings::Settings;
 
 use crate::{StepError, kv::ReplicatedKv, lane::Lanes};
 
@@ -89,6 +90,8 @@ pub struct Suite {
     pub progress: Arc<dyn Progress>,
     /// What the check found out, by scenario.
     pub plans: HashMap<ScenarioKey, ScenarioPlan>,
+    /// What `trellis.toml` and the environment say: clusters and external nodes by name, and their credentials.
+    pub settings: Arc<Settings>,
     /// The `trellis` command, for features about the harness itself.
     pub trellis_command: Option<PathBuf>,
     /// The programs of cfgsync, for features about config delivery itself.

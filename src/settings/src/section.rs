@@ -83,11 +83,7 @@ impl<'a> Section<'a> {
     }
 
     /// What was made of the value of `key`, or the problem with it.
-    pub(crate) fn kept<T, E: std::error::Error>(
-        &self,
-        key: &str,
-        made: Result<T, E>,
-    ) -> Option<T> {
+    pub(crate) fn kept<T, E: std::error::Error>(&self, key: &str, made: Result<T, E>) -> Option<T> {
         made.inspect_err(|error| {
             let message = format!("{} cannot be used: {error}", self.path_of(key));
             self.refuse_key(key, message, None);

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use thiserror::Error;
@@ -214,6 +215,27 @@ impl Settings {
     /// Those of [`resolve_cell`].
     pub fn cell(&self, cell: &str) -> Result<Cell, CellError> {
         resolve_cell(cell, &self.environment)
+    }
+
+    /// What the variable `name` holds, for a type that only the caller knows; `wanted` says what it must be, with an article.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn variable<T: FromStr>(
+        &self,
+        name: &str,
+        wanted: &str,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(value) = self.environment.get(name) else {
+            return Ok(None);
+        };
+        let parsed = value.to_str().and_then(|text| text.parse().ok());
+        match parsed {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(SettingsError::new(vec![SettingsProblem::of_variable(
+                name, wanted,
+            )])),
+        }
     }
 
     /// Where runs write down what they own.

@@ -1,17 +1,10 @@
 //! The summary: what is printed before and after a run, around cucumber's own results.
 
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-};
+use std::path::Path;
 
 use trellis_bootstrap::{LedgerError, RunLedger, in_one_line, known_runs};
 
-use super::{
-    options::{Color, HarnessOptions, no_color},
-    record::Outcome,
-    screen::Screen,
-};
+use super::{options::HarnessOptions, record::Outcome, screen::Screen};
 use crate::check::SuiteCheck;
 
 /// The scenarios, as `cargo test` and its tools list tests.
@@ -28,13 +21,8 @@ pub(crate) fn list(checked: &SuiteCheck, options: &HarnessOptions, screen: &Scre
 
 /// What the check found, and that this is why nothing was started.
 pub(crate) fn problems(checked: &SuiteCheck, options: &HarnessOptions, screen: &Screen) {
-    let colored = match options.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && !no_color(),
-    };
     for problem in &checked.problems {
-        screen.aside(problem.render(colored));
+        screen.aside(problem.render(options.colored()));
     }
     let problems = counted(checked.problems.len(), "problem");
     let place = match checked.scenarios() {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{ClusterRequest, Deployer, NodeControl, ProviderError, RunLedger, Silent};
 use trellis_domain::CapabilitySet;
 use trellis_report::RunFolder;
+use trellis_settings::{Environment, Settings};
 
 use super::*;
 use crate::Suite;
@@ -58,6 +59,7 @@ impl Run {
             cancel: cancel.clone(),
             progress: Arc::new(Silent),
             plans: HashMap::new(),
+            settings: Arc::new(Settings::of_environment(Environment::of_process())),
             trellis_command: None,
             cfgsync_commands: None,
             clusters: AtomicU64::new(0),
