@@ -35,7 +35,7 @@ use screen::{Console, Screen};
 use signals::Signals;
 
 use crate::{
-    ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
+    CfgsyncCommands, ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
     check::{SelectionError, SuiteCheck, SuiteFacts, check},
     lane::Lanes,
 };
@@ -66,6 +66,7 @@ pub struct Harness {
     deployers: Vec<(&'static str, MakeDeployer)>,
     default_deployer: Option<&'static str>,
     trellis_command: Option<PathBuf>,
+    cfgsync_commands: Option<CfgsyncCommands>,
     target: PathBuf,
     command: &'static str,
 }
@@ -105,6 +106,7 @@ impl Harness {
             deployers: Vec::new(),
             default_deployer: None,
             trellis_command: None,
+            cfgsync_commands: None,
             target: PathBuf::from("target/trellis"),
             command: COMMAND,
         }
@@ -136,6 +138,12 @@ impl Harness {
     /// Says where the `trellis` command is, for features about the harness itself.
     pub fn trellis_command(mut self, path: impl Into<PathBuf>) -> Self {
         self.trellis_command = Some(path.into());
+        self
+    }
+
+    /// Says where the programs of cfgsync are, for features about config delivery itself.
+    pub fn cfgsync_commands(mut self, commands: CfgsyncCommands) -> Self {
+        self.cfgsync_commands = Some(commands);
         self
     }
 
@@ -334,6 +342,7 @@ impl Harness {
             plans,
             settings: Arc::new(settings),
             trellis_command: self.trellis_command,
+            cfgsync_commands: self.cfgsync_commands,
             clusters: AtomicU64::new(0),
         };
         let command = again_command(self.command, options);

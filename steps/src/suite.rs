@@ -41,6 +41,15 @@ impl SuiteApp {
     }
 }
 
+/// Where the programs of cfgsync are.
+#[derive(Debug, Clone)]
+pub struct CfgsyncCommands {
+    /// The server.
+    pub server: PathBuf,
+    /// The client.
+    pub client: PathBuf,
+}
+
 /// Where a scenario stands: what tells it from any other of the suite.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScenarioKey {
@@ -85,6 +94,8 @@ pub struct Suite {
     pub settings: Arc<Settings>,
     /// The `trellis` command, for features about the harness itself.
     pub trellis_command: Option<PathBuf>,
+    /// The programs of cfgsync, for features about config delivery itself.
+    pub cfgsync_commands: Option<CfgsyncCommands>,
     /// Counts clusters, so that each has its own network.
     pub clusters: AtomicU64,
 }

@@ -61,6 +61,7 @@ impl Run {
             plans: HashMap::new(),
             settings: Arc::new(Settings::of_environment(Environment::of_process())),
             trellis_command: None,
+            cfgsync_commands: None,
             clusters: AtomicU64::new(0),
         };
         let context = Context::new(Arc::new(suite), folder, false, "run".into());
