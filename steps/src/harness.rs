@@ -3,6 +3,7 @@
 //! From the command line to the exit code: options, check before boot, run, summary.
 //! Not here: what a step means (the step modules), and what a cluster is and how it comes up (the layers below).
 
+mod aside;
 mod options;
 mod record;
 mod run;
@@ -29,6 +30,7 @@ use trellis_settings::{Environment, Settings};
 
 pub use options::{HarnessOptions, default_state_folder};
 
+use options::Missing;
 use record::Outcome;
 use run::Context;
 use screen::{Console, Screen};
@@ -226,6 +228,7 @@ impl Harness {
                 summary::counted(checked.steps, "step"),
                 begun.elapsed().as_millis()
             ));
+            summary::lacking(&aside::lacking(&checked.plans), screen);
             return Ok(ExitCode::SUCCESS);
         }
         self.run(options, settings, screen, checked, backend)
@@ -268,6 +271,8 @@ impl Harness {
             apps: self.apps.iter().map(app).collect(),
             backend: backend.deployer.capabilities(),
             budget: backend.budget,
+            missing: aside::missing(&self.apps, options.search_path.as_deref()),
+            missing_is_wrong: options.missing == Missing::Fail,
         };
         Ok(check(
             &self.features,
@@ -286,6 +291,7 @@ impl Harness {
         backend: Backend,
     ) -> Result<ExitCode, HarnessError> {
         let total = checked.scenarios();
+        let features = aside::set_aside(checked.features, &checked.plans);
         let plans = std::mem::take(&mut checked.plans);
         let context = self.prepare(options, settings, screen, backend, plans)?;
         let cancel = context.suite.cancel.clone();
@@ -297,7 +303,7 @@ impl Harness {
             let _inside = runtime.enter();
             let signals = Signals::take().map_err(HarnessError::Machinery)?;
             runtime.spawn(signals.answer(cancel.clone(), screen.clone()));
-            runtime.block_on(run::run(&context, checked.features, total, options, screen))
+            runtime.block_on(run::run(&context, features, total, options, screen))
         };
         // What hangs is left behind; it ends with the process.
         runtime.shutdown_timeout(THREADS_END_WITHIN);

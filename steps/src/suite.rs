@@ -15,13 +15,14 @@ use trellis_bootstrap::{Application, Deployer, PlannedOperation, Progress, RunLe
 use trellis_domain::AppName;
 use trellis_settings::Settings;
 
-use crate::{StepError, kv::ReplicatedKv, lane::Lanes};
+use crate::{Program, StepError, kv::ReplicatedKv, lane::Lanes};
 
 /// An application that scenarios may use, with the ports that its steps need.
 #[derive(Clone)]
 pub struct SuiteApp {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) kv: Option<Arc<dyn ReplicatedKv>>,
+    pub(crate) needs: Vec<Program>,
 }
 
 impl SuiteApp {
@@ -30,6 +31,7 @@ impl SuiteApp {
         Self {
             application: Arc::new(application),
             kv: None,
+            needs: Vec::new(),
         }
     }
 
@@ -37,6 +39,13 @@ impl SuiteApp {
     #[must_use]
     pub fn with_kv(mut self, kv: impl ReplicatedKv) -> Self {
         self.kv = Some(Arc::new(kv));
+        self
+    }
+
+    /// Says that its nodes are run by a program that somebody else provides. A scenario that would start one where the program is missing is skipped, or refused if nothing may be missing.
+    #[must_use]
+    pub fn needs(mut self, program: Program) -> Self {
+        self.needs.push(program);
         self
     }
 }
@@ -66,6 +75,8 @@ pub struct ScenarioPlan {
     pub nodes_max: usize,
     /// What its steps will do to nodes that they name.
     pub operations: Vec<PlannedOperation>,
+    /// The programs that it would run and this machine does not have.
+    pub missing: Vec<Program>,
 }
 
 /// What all scenarios of a run share. One a process.

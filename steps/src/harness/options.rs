@@ -3,6 +3,7 @@
 //! This is the one place that reads the command line, and the one that has the settings read; below it everything is given.
 
 use std::{
+    ffi::OsString,
     io::{self, IsTerminal},
     num::NonZeroUsize,
     ops::RangeInclusive,
@@ -110,6 +111,21 @@ pub struct HarnessOptions {
     #[arg(long, value_name = "FIRST-LAST", value_parser = port_range, help_heading = "On what")]
     pub ports: Option<RangeInclusive<u16>>,
 
+    /// What becomes of scenarios whose application lacks a program on this machine [default: fail where CI is set, else skip]
+    #[arg(
+        long = "missing",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = "On what"
+    )]
+    missing_said: Option<Missing>,
+    /// That, completed.
+    #[arg(skip)]
+    pub(crate) missing: Missing,
+    /// Where programs are looked for.
+    #[arg(skip)]
+    pub(crate) search_path: Option<OsString>,
+
     /// The folder that runs leave their folders in [env: TRELLIS_OUT]
     #[arg(long, value_name = "DIR", help_heading = "What is left")]
     pub(crate) out: Option<PathBuf>,
@@ -171,6 +187,16 @@ struct LibtestOptions {
     format: Option<String>,
 }
 
+/// What to do with scenarios whose application lacks a program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Missing {
+    /// Skip them, and say why.
+    #[default]
+    Skip,
+    /// Refuse to run anything.
+    Fail,
+}
+
 /// When to use colors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -203,6 +229,8 @@ impl HarnessOptions {
         environment: Environment,
     ) -> Result<Settings, SettingsError> {
         let no_color = environment.get("NO_COLOR").is_some();
+        self.search_path = environment.get("PATH");
+        self.missing = self.missing_said.unwrap_or(missing(&environment));
         self.color = color(self.color_said, None, no_color);
         let settings = Settings::load(&SettingsSource {
             file: self.config.clone(),
@@ -297,6 +325,16 @@ impl HarnessOptions {
     /// Where runs write down what they own.
     pub(crate) fn state(&self) -> PathBuf {
         self.state.clone().unwrap_or_else(default_state_folder)
+    }
+}
+
+/// What is missing on a machine of one's own may be skipped; nobody reads what CI skipped.
+fn missing(environment: &Environment) -> Missing {
+    let ci = environment.get("CI");
+    if ci.is_some_and(|ci| ci != "false" && ci != "0") {
+        Missing::Fail
+    } else {
+        Missing::Skip
     }
 }
 

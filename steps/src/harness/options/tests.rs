@@ -154,3 +154,14 @@ fn the_budget_always_has_room_for_a_large_scenario() {
     assert!(parse(&[]).unwrap().budget() >= NODES_MIN);
     assert_eq!(parse(&["--nodes", "3"]).unwrap().budget(), 3);
 }
+
+#[test]
+fn a_missing_program_is_tolerated_unless_it_is_ci_that_misses_it() {
+    let missing =
+        |arguments: &[&str], ci: &str| complete(arguments, &[("CI", ci)], "").unwrap().missing;
+    assert_eq!(missing(&[], ""), Missing::Skip);
+    assert_eq!(missing(&[], "false"), Missing::Skip);
+    assert_eq!(missing(&[], "true"), Missing::Fail);
+    assert_eq!(missing(&["--missing", "skip"], "true"), Missing::Skip);
+    assert_eq!(missing(&["--missing", "fail"], ""), Missing::Fail);
+}
