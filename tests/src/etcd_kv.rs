@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// How many nodes are asked at once.
 const ASKED_AT_ONCE_MAX: usize = 16;
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// etcd gives up on a write after 7 seconds and says so; its own answer should come first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What etcd says when too few of its members can be reached.
@@ -38,6 +40,18 @@ const WITHOUT_QUORUM: [&str; 4] = [
     "no leader",
     "leader changed",
 ];
+
+/// A client that goes straight to the nodes, whatever proxy the environment names.
+///
+/// # Panics
+/// Never: without TLS and proxies nothing could fail to build.
+pub fn http_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(CONNECT_WITHIN)
+        .build()
+        .expect("a client without TLS and proxies has nothing that could fail to build")
+}
 
 /// Binds the port to etcd's JSON gateway.
 pub struct EtcdPort {
