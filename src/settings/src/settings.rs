@@ -1,7 +1,6 @@
 //! Settings: the one value, how it is loaded, and what is looked up in it by name.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
@@ -9,17 +8,12 @@ use std::{
 };
 
 use thiserror::Error;
-use toml::de::DeTable;
 use trellis_domain::{Credential, ExternalNode, NodeName};
 
 use crate::{
     Cell, CellError, ClusterSettings, CredentialError, CredentialSource, Environment, NodeSettings,
-    RunSettings, SettingsError, SettingsProblem, default_state_folder,
-    find::nearest as nearest_file,
-    masking::masked,
-    problem::{SettingsText, nearest},
-    resolve_cell,
-    section::{Section, SettingsFile},
+    RunSettings, SettingsError, SettingsProblem, default_state_folder, document::read,
+    find::nearest as nearest_file, problem::nearest, resolve_cell, section::Section,
 };
 
 /// Where settings are to be looked for.
@@ -102,7 +96,6 @@ impl Settings {
                 ))),
             }
         }
-        problems.sort_by_key(SettingsProblem::order);
         settings.run = settings.run.overridden_by(&environment, &mut problems);
         settings.file = file;
         if problems.is_empty() {
@@ -124,21 +117,7 @@ impl Settings {
     }
 
     fn add_file(&mut self, path: &Path, text: &str, problems: &mut Vec<SettingsProblem>) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let table = table.get_ref();
-        let shown = SettingsText::new(path, masked(text, table, errors.is_empty()));
-        if !errors.is_empty() {
-            problems.extend(errors.iter().map(|error| syntax_problem(&shown, error)));
-            // What was read around a mistake may be anything; more problems would be noise.
-            return;
-        }
-        let file = SettingsFile {
-            text: &shown,
-            path,
-            problems: RefCell::default(),
-        };
-        self.add_sections(Section::root(&file, table));
-        problems.extend(file.problems.into_inner());
+        problems.extend(read(path, text, |root| self.add_sections(root)).1);
     }
 
     fn add_sections(&mut self, mut root: Section<'_>) {
@@ -243,12 +222,6 @@ impl Settings {
         let said = self.run.state.clone();
         said.unwrap_or_else(|| default_state_folder(&self.environment))
     }
-}
-
-fn syntax_problem(text: &SettingsText, error: &toml::de::Error) -> SettingsProblem {
-    let message = format!("not TOML: {}", error.message());
-    let span = error.span().unwrap_or_default();
-    SettingsProblem::new(message).at(text, span, "here")
 }
 
 fn unknown<'a>(
