@@ -5,15 +5,37 @@
 use std::{path::Path, process::ExitCode};
 
 use openraft_kv::OpenRaftKv;
-use tests::{openraft::OpenRaftPort, squatter::Squatted};
-use trellis::{Harness, LocalConfig, LocalDeployer, SuiteApp};
+use tests::{
+    etcd::Etcd,
+    etcd_kv::{EtcdPort, http_client},
+    openraft::OpenRaftPort,
+    sleeper::Sleeper,
+    squatter::Squatted,
+};
+use trellis::{Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
 
 fn main() -> ExitCode {
     let app = OpenRaftKv::new(env!("CARGO_BIN_EXE_openraft-kv-node"));
     let squatted = Squatted::new(app.clone());
+    let etcd = Etcd {
+        name: "etcd".parse().expect("the name is a valid one"),
+        http: http_client(),
+    };
     Harness::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../features"))
         .app(SuiteApp::new(app.clone()).with_kv(OpenRaftPort::new(app.clone())))
         .app(SuiteApp::new(squatted).with_kv(OpenRaftPort::new(app)))
+        .app(
+            SuiteApp::new(etcd.clone())
+                .with_kv(EtcdPort::new(etcd.http))
+                .needs(Program::named("etcd", "apt-get install etcd-server")),
+        )
+        // Features use it to show what becomes of scenarios whose application lacks something.
+        .app(
+            SuiteApp::new(Sleeper::called("unavailable")).needs(Program::named(
+                "trellis-no-such-program",
+                "apt-get install trellis-no-such-package",
+            )),
+        )
         .deployer("local", |options| {
             LocalDeployer::new(LocalConfig {
                 ports: options.ports.clone(),

@@ -40,6 +40,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("trellis-report", &["trellis-domain"]),
     ("trellis-settings", &["trellis-domain"]),
     (
+        "trellis-manual",
+        &[
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-report",
+            "trellis-runtime",
+            "trellis-settings",
+        ],
+    ),
+    (
         "trellis-steps",
         &[
             "trellis-bootstrap",

@@ -28,6 +28,8 @@ fn main() {
         apps: vec![(name, all)],
         backend: all,
         budget: 12,
+        missing: Vec::new(),
+        missing_is_wrong: true,
     };
     let mut times: Vec<Duration> = (0..ROUNDS)
         .map(|_| measure(folder.path(), &facts))

@@ -24,7 +24,7 @@ use load::{all_scenarios, load};
 use plan::{Lookup, Place, plan};
 use problem::Problems;
 
-use crate::{ScenarioKey, ScenarioPlan};
+use crate::{Program, ScenarioKey, ScenarioPlan};
 
 /// What the check must know of the suite that the features are to be run with.
 #[derive(Debug, Clone)]
@@ -35,6 +35,10 @@ pub struct SuiteFacts {
     pub backend: CapabilitySet,
     /// How many nodes may run at one time.
     pub budget: usize,
+    /// The programs that this machine does not have, by the application that needs them.
+    pub missing: Vec<(AppName, Program)>,
+    /// Whether a scenario that would run one of them is wrong, or may be skipped.
+    pub missing_is_wrong: bool,
 }
 
 /// What the check found out.

@@ -4,10 +4,12 @@
 
 use std::{
     process::Stdio,
+    str::FromStr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -119,6 +121,25 @@ impl ChildProcess {
                 Err(self.complaint(&format!("{what} did not print {text:?} within {within:?}")))
             }
         }
+    }
+
+    /// Waits until it has printed something that `pattern` matches, and gives the number in its first group.
+    pub(crate) async fn prints_number<T: FromStr>(
+        &self,
+        pattern: &Regex,
+        within: Duration,
+    ) -> StepResult<T> {
+        let number = |output: &str| pattern.captures(output)?.get(1)?.as_str().parse().ok();
+        let mut output = self.output.clone();
+        let wait = output.wait_for(|output| number(output).is_some());
+        let printed = match timeout(within, wait).await {
+            Ok(Ok(output)) => number(&output),
+            _ => None,
+        };
+        printed.ok_or_else(|| {
+            let what = &self.what;
+            self.complaint(&format!("{what} did not print {pattern} within {within:?}"))
+        })
     }
 
     pub(crate) fn kill(&self) -> StepResult {

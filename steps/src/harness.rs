@@ -3,6 +3,7 @@
 //! From the command line to the exit code: options, check before boot, run, summary.
 //! Not here: what a step means (the step modules), and what a cluster is and how it comes up (the layers below).
 
+mod aside;
 mod options;
 mod record;
 mod run;
@@ -25,16 +26,18 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{Deployer, LedgerError, RunLedger};
 use trellis_report::{RunFolder, RunFolderError};
+use trellis_settings::{Environment, Settings};
 
 pub use options::{HarnessOptions, default_state_folder};
 
+use options::Missing;
 use record::Outcome;
 use run::Context;
 use screen::{Console, Screen};
 use signals::Signals;
 
 use crate::{
-    ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
+    CfgsyncCommands, ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
     check::{SelectionError, SuiteCheck, SuiteFacts, check},
     lane::Lanes,
 };
@@ -65,6 +68,7 @@ pub struct Harness {
     deployers: Vec<(&'static str, MakeDeployer)>,
     default_deployer: Option<&'static str>,
     trellis_command: Option<PathBuf>,
+    cfgsync_commands: Option<CfgsyncCommands>,
     target: PathBuf,
     command: &'static str,
 }
@@ -104,6 +108,7 @@ impl Harness {
             deployers: Vec::new(),
             default_deployer: None,
             trellis_command: None,
+            cfgsync_commands: None,
             target: PathBuf::from("target/trellis"),
             command: COMMAND,
         }
@@ -138,6 +143,12 @@ impl Harness {
         self
     }
 
+    /// Says where the programs of cfgsync are, for features about config delivery itself.
+    pub fn cfgsync_commands(mut self, commands: CfgsyncCommands) -> Self {
+        self.cfgsync_commands = Some(commands);
+        self
+    }
+
     /// Says where runs leave their folders, unless it is said on the command line; `target/trellis` otherwise.
     pub fn target_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.target = path.into();
@@ -152,7 +163,7 @@ impl Harness {
 
     /// Reads the command line, runs what it asks for, and says how that went: 0 all passed, 1 some failed, 2 nothing was started because something is wrong, 130 interrupted.
     pub fn main(self) -> ExitCode {
-        let options = match HarnessOptions::of_process(self.command) {
+        let mut options = match HarnessOptions::of_process(self.command) {
             Ok(options) => options,
             Err(error) => {
                 // A closed output leaves nobody to tell.
@@ -163,19 +174,29 @@ impl Harness {
             }
         };
         let screen = Screen::of_process();
-        self.execute(&options, &screen).unwrap_or_else(|error| {
-            let code = match error {
-                HarnessError::Broken(_) => EXIT_RED,
-                _ => EXIT_REFUSED,
-            };
-            screen.aside(format_args!("error: {}", StepError::from(error)));
-            code.into()
-        })
+        let settings = match options.complete(&self.features, Environment::of_process()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                screen.aside(error.render(options.colored()));
+                screen.aside("the settings cannot be used; nothing was started");
+                return EXIT_REFUSED.into();
+            }
+        };
+        self.execute(&options, settings, &screen)
+            .unwrap_or_else(|error| {
+                let code = match error {
+                    HarnessError::Broken(_) => EXIT_RED,
+                    _ => EXIT_REFUSED,
+                };
+                screen.aside(format_args!("error: {}", StepError::from(error)));
+                code.into()
+            })
     }
 
     fn execute(
         mut self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
     ) -> Result<ExitCode, HarnessError> {
         let Ok(features) = self.features.canonicalize() else {
@@ -207,9 +228,10 @@ impl Harness {
                 summary::counted(checked.steps, "step"),
                 begun.elapsed().as_millis()
             ));
+            summary::lacking(&aside::lacking(&checked.plans), screen);
             return Ok(ExitCode::SUCCESS);
         }
-        self.run(options, screen, checked, backend)
+        self.run(options, settings, screen, checked, backend)
     }
 
     fn choose_backend(&self, options: &HarnessOptions) -> Result<Backend, HarnessError> {
@@ -249,6 +271,8 @@ impl Harness {
             apps: self.apps.iter().map(app).collect(),
             backend: backend.deployer.capabilities(),
             budget: backend.budget,
+            missing: aside::missing(&self.apps, options.search_path.as_deref()),
+            missing_is_wrong: options.missing == Missing::Fail,
         };
         Ok(check(
             &self.features,
@@ -261,13 +285,15 @@ impl Harness {
     fn run(
         self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
         mut checked: SuiteCheck,
         backend: Backend,
     ) -> Result<ExitCode, HarnessError> {
         let total = checked.scenarios();
+        let features = aside::set_aside(checked.features, &checked.plans);
         let plans = std::mem::take(&mut checked.plans);
-        let context = self.prepare(options, screen, backend, plans)?;
+        let context = self.prepare(options, settings, screen, backend, plans)?;
         let cancel = context.suite.cancel.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -277,7 +303,7 @@ impl Harness {
             let _inside = runtime.enter();
             let signals = Signals::take().map_err(HarnessError::Machinery)?;
             runtime.spawn(signals.answer(cancel.clone(), screen.clone()));
-            runtime.block_on(run::run(&context, checked.features, total, options, screen))
+            runtime.block_on(run::run(&context, features, total, options, screen))
         };
         // What hangs is left behind; it ends with the process.
         runtime.shutdown_timeout(THREADS_END_WITHIN);
@@ -293,6 +319,7 @@ impl Harness {
     fn prepare(
         self,
         options: &HarnessOptions,
+        settings: Settings,
         screen: &Screen,
         backend: Backend,
         plans: HashMap<ScenarioKey, ScenarioPlan>,
@@ -300,7 +327,7 @@ impl Harness {
         let state = options.state();
         summary::abandoned(&state, screen);
         let folder = RunFolder::create(options.out.as_deref().unwrap_or(&self.target))?;
-        log_to(folder.path());
+        log_to(folder.path(), options.log_filter());
         screen.line(format_args!(
             "running {} on {}: at most {} at one time, at most {} nodes",
             summary::counted(plans.len(), "scenario"),
@@ -319,7 +346,9 @@ impl Harness {
             cancel: CancellationToken::new(),
             progress: Arc::new(Console::new(screen.clone())),
             plans,
+            settings: Arc::new(settings),
             trellis_command: self.trellis_command,
+            cfgsync_commands: self.cfgsync_commands,
             clusters: AtomicU64::new(0),
         };
         let command = again_command(self.command, options);
@@ -340,18 +369,23 @@ fn exit_code(outcome: &Outcome, interrupted: bool) -> ExitCode {
 
 /// The command by which a scenario is run again under the same circumstances.
 fn again_command(command: &str, options: &HarnessOptions) -> String {
-    match &options.deployer {
-        Some(deployer) => format!("{command} --deployer {deployer}"),
-        None => command.to_owned(),
-    }
+    let config = options.config.as_ref();
+    let config = config.map(|file| format!(" --config '{}'", file.display()));
+    let deployer = options.deployer.as_ref();
+    let deployer = deployer.map(|name| format!(" --deployer {name}"));
+    format!(
+        "{command}{}{}",
+        config.unwrap_or_default(),
+        deployer.unwrap_or_default()
+    )
 }
 
 /// Lets the harness's own log go into the run's folder; a run without a log is still a run.
-fn log_to(folder: &Path) {
+fn log_to(folder: &Path, filter: &str) {
     let Ok(file) = std::fs::File::create(folder.join("harness.log")) else {
         return;
     };
-    let filter = tracing_subscriber::EnvFilter::new(options::log_filter());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

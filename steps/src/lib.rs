@@ -3,6 +3,7 @@
 //! Steps name no provider and no application. They ask the [`TrellisWorld`] for a cluster, act on it through `trellis-runtime`, and wait on observations; what they need of an application beyond that is a port in [`kv`].
 //! Composition roots register applications and backends with a [`Harness`] and hand over.
 
+mod cfgsync;
 pub mod check;
 mod child;
 mod cluster;
@@ -15,6 +16,7 @@ mod lane;
 mod lifecycle;
 mod observation;
 mod parameters;
+mod program;
 mod self_test;
 mod suite;
 mod world;
@@ -23,5 +25,6 @@ pub use draft::Draft;
 pub use error::{StepError, StepResult};
 pub use harness::{Harness, HarnessOptions, default_state_folder};
 pub use parameters::{Count, NodeRef, Within};
-pub use suite::{ScenarioKey, ScenarioPlan, Suite, SuiteApp};
+pub use program::Program;
+pub use suite::{CfgsyncCommands, ScenarioKey, ScenarioPlan, Suite, SuiteApp};
 pub use world::{OpenError, TrellisWorld};

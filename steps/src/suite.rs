@@ -13,14 +13,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{Application, Deployer, PlannedOperation, Progress, RunLedger};
 use trellis_domain::AppName;
+use trellis_settings::Settings;
 
-use crate::{StepError, kv::ReplicatedKv, lane::Lanes};
+use crate::{Program, StepError, kv::ReplicatedKv, lane::Lanes};
 
 /// An application that scenarios may use, with the ports that its steps need.
 #[derive(Clone)]
 pub struct SuiteApp {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) kv: Option<Arc<dyn ReplicatedKv>>,
+    pub(crate) needs: Vec<Program>,
 }
 
 impl SuiteApp {
@@ -29,6 +31,7 @@ impl SuiteApp {
         Self {
             application: Arc::new(application),
             kv: None,
+            needs: Vec::new(),
         }
     }
 
@@ -38,6 +41,22 @@ impl SuiteApp {
         self.kv = Some(Arc::new(kv));
         self
     }
+
+    /// Says that its nodes are run by a program that somebody else provides. A scenario that would start one where the program is missing is skipped, or refused if nothing may be missing.
+    #[must_use]
+    pub fn needs(mut self, program: Program) -> Self {
+        self.needs.push(program);
+        self
+    }
+}
+
+/// Where the programs of cfgsync are.
+#[derive(Debug, Clone)]
+pub struct CfgsyncCommands {
+    /// The server.
+    pub server: PathBuf,
+    /// The client.
+    pub client: PathBuf,
 }
 
 /// Where a scenario stands: what tells it from any other of the suite.
@@ -56,6 +75,8 @@ pub struct ScenarioPlan {
     pub nodes_max: usize,
     /// What its steps will do to nodes that they name.
     pub operations: Vec<PlannedOperation>,
+    /// The programs that it would run and this machine does not have.
+    pub missing: Vec<Program>,
 }
 
 /// What all scenarios of a run share. One a process.
@@ -80,8 +101,12 @@ pub struct Suite {
     pub progress: Arc<dyn Progress>,
     /// What the check found out, by scenario.
     pub plans: HashMap<ScenarioKey, ScenarioPlan>,
+    /// What `trellis.toml` and the environment say: clusters and external nodes by name, and their credentials.
+    pub settings: Arc<Settings>,
     /// The `trellis` command, for features about the harness itself.
     pub trellis_command: Option<PathBuf>,
+    /// The programs of cfgsync, for features about config delivery itself.
+    pub cfgsync_commands: Option<CfgsyncCommands>,
     /// Counts clusters, so that each has its own network.
     pub clusters: AtomicU64,
 }

@@ -15,6 +15,7 @@ use trellis_runtime::{CfgsyncDelivery, Cluster, Journal};
 
 use crate::{
     Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
+    cfgsync::CfgsyncPrograms,
     kv::{KvSession, ReplicaView},
     lane::Lane,
     self_test::SelfTest,
@@ -42,6 +43,8 @@ pub struct TrellisWorld {
     pub(crate) kv: Option<KvSession>,
     /// For features about the harness itself.
     pub(crate) self_test: SelfTest,
+    /// For features about config delivery itself.
+    pub(crate) cfgsync: CfgsyncPrograms,
     places: Option<OwnedSemaphorePermit>,
     lane: Option<Lane>,
 }
@@ -79,6 +82,7 @@ impl TrellisWorld {
             cluster: None,
             kv: None,
             self_test: SelfTest::default(),
+            cfgsync: CfgsyncPrograms::default(),
             places: None,
             lane: None,
         })
@@ -292,6 +296,7 @@ impl TrellisWorld {
     /// What is left, after trying everything.
     pub(crate) async fn release(&mut self) -> StepResult {
         std::mem::take(&mut self.self_test).end().await;
+        std::mem::take(&mut self.cfgsync).end().await;
         self.kv = None;
         let released = match self.cluster.take() {
             Some(cluster) => release(&cluster).await,

@@ -1,5 +1,7 @@
 //! What the composition root joins - fixtures on one side, the steps' ports on the other - and what tests across crates share.
 
+pub mod etcd;
+pub mod etcd_kv;
 pub mod openraft;
 pub mod site;
 pub mod sleeper;

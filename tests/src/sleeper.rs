@@ -32,15 +32,22 @@ struct State {
 
 impl Default for Sleeper {
     fn default() -> Self {
-        let name = "sleeper".parse().expect("the name is a valid one");
-        Self {
-            name,
-            state: Arc::default(),
-        }
+        Self::called("sleeper")
     }
 }
 
 impl Sleeper {
+    /// The application under another name.
+    ///
+    /// # Panics
+    /// When the name is not a valid one.
+    pub fn called(name: &str) -> Self {
+        Self {
+            name: name.parse().expect("tests use valid names"),
+            state: Arc::default(),
+        }
+    }
+
     /// Makes the node called `node` answer every probe with "not yet".
     pub fn never_ready(&self, node: &str) {
         self.state().never_ready.insert(node.to_owned());

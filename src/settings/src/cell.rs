@@ -119,7 +119,10 @@ mod tests {
         let token = resolve_cell("env(TOKEN)", &environment()).unwrap();
         assert_eq!(token.text(), "correct horse");
         assert!(!format!("{token:?}").contains("horse"), "{token:?}");
-        assert_eq!(token.into_secret("token").unwrap().expose(), "correct horse");
+        assert_eq!(
+            token.into_secret("token").unwrap().expose(),
+            "correct horse"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct ClusterSettings {
 
 impl ClusterSettings {
     /// What the file says; `None` if something is wrong with it.
-    pub(crate) fn of_file(mut section: Section<'_>) -> Option<Self> {
+    pub fn of_file(mut section: Section<'_>) -> Option<Self> {
         let provider = required(&mut section, "provider");
         let cluster = required(&mut section, "cluster");
         let credential = CredentialSource::of_file(&mut section);

@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, sync::Arc};
 
+/// Finds the value of a variable.
+type LookUp = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// Looks variables up. Cheap to clone.
 ///
 /// A variable that is empty counts as one that is not set.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>);
+pub struct Environment(Arc<LookUp>);
 
 impl Environment {
     /// That of this process.

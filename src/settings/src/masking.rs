@@ -80,7 +80,7 @@ fn mask_values(shown: &mut [u8], text: &str) {
 fn mask_words(shown: &mut [u8], span: Range<usize>) {
     for byte in &mut shown[span] {
         // Quotes and brackets are what a syntax error is mostly about.
-        if byte.is_ascii_alphanumeric() || !byte.is_ascii() {
+        if !byte.is_ascii_whitespace() && !b"\"'[]{},=".contains(byte) {
             *byte = b'*';
         }
     }

@@ -24,7 +24,7 @@ pub struct NodeSettings {
 
 impl NodeSettings {
     /// What the file says; `None` if something is wrong with it.
-    pub(crate) fn of_file(name: &str, mut section: Section<'_>) -> Option<Self> {
+    pub fn of_file(name: &str, mut section: Section<'_>) -> Option<Self> {
         let name = match name.parse::<NodeName>() {
             Ok(name) => Some(name),
             Err(error) => {

@@ -87,6 +87,11 @@ impl SettingsProblem {
         }
     }
 
+    /// A variable that is not what is `wanted`; its value is not shown, since it may be a secret that went astray.
+    pub(crate) fn of_variable(name: &str, wanted: &str) -> Self {
+        Self::new(format!("the variable {name} must be {wanted}"))
+    }
+
     /// This problem with the place that `label` is written under.
     pub(crate) fn at(
         mut self,
@@ -130,7 +135,7 @@ impl SettingsProblem {
             .with_links(false)
             // Terminals wrap by themselves, and programs look for whole sentences.
             .with_wrap_lines(false)
-            .with_context_lines(0);
+            .with_context_lines(1);
         let mut text = String::new();
         match handler.render_report(&mut text, self) {
             Ok(()) => text,

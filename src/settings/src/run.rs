@@ -110,8 +110,8 @@ impl Variables<'_> {
         let value = self.environment.get(name)?;
         let read = value.to_str().and_then(kind.of_text);
         if read.is_none() {
-            let message = format!("the variable {name} must be {}", kind.wanted);
-            self.problems.push(SettingsProblem::new(message));
+            self.problems
+                .push(SettingsProblem::of_variable(name, kind.wanted));
         }
         read
     }
@@ -122,9 +122,7 @@ impl Variables<'_> {
     }
 
     fn no_color(&self) -> Option<ColorChoice> {
-        self.environment
-            .get("NO_COLOR")
-            .map(|_| ColorChoice::Never)
+        self.environment.get("NO_COLOR").map(|_| ColorChoice::Never)
     }
 }
 

@@ -26,8 +26,8 @@ impl SettingsFile<'_> {
     }
 }
 
-/// A table of the file.
-pub(crate) struct Section<'a> {
+/// A table of a file, from which keys are taken by name. Whatever is wrong is gathered and told at the end, all of it at once.
+pub struct Section<'a> {
     pub(crate) file: &'a SettingsFile<'a>,
     /// Its dotted path, such as `nodes.NODE_1`; empty for the whole file.
     name: String,
@@ -49,7 +49,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Its dotted path, such as `nodes.NODE_1`; empty for the whole file.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
@@ -72,8 +73,8 @@ impl<'a> Section<'a> {
         read
     }
 
-    /// Like [`value`](Self::value), for values that say themselves what is wrong with them.
-    pub(crate) fn parsed<T, E: std::error::Error>(
+    /// The text of `key` as something that says itself what is wrong with it.
+    pub fn parsed<T, E: std::error::Error>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, E>,
@@ -83,11 +84,7 @@ impl<'a> Section<'a> {
     }
 
     /// What was made of the value of `key`, or the problem with it.
-    pub(crate) fn kept<T, E: std::error::Error>(
-        &self,
-        key: &str,
-        made: Result<T, E>,
-    ) -> Option<T> {
+    pub fn kept<T, E: std::error::Error>(&self, key: &str, made: Result<T, E>) -> Option<T> {
         made.inspect_err(|error| {
             let message = format!("{} cannot be used: {error}", self.path_of(key));
             self.refuse_key(key, message, None);
@@ -96,19 +93,19 @@ impl<'a> Section<'a> {
     }
 
     /// The table below `key`.
-    pub(crate) fn section(&mut self, key: &'static str) -> Option<Self> {
+    pub fn section(&mut self, key: &'static str) -> Option<Self> {
         self.known.push(key);
         self.below(key)
     }
 
     /// The tables in this table, by whatever names people gave them.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = (&'a str, Self)> + '_ {
         let keys = self.table.keys().map(|key| key.get_ref().as_ref());
         keys.filter_map(|key| Some((key, self.below(key)?)))
     }
 
     /// The values in this table, by whatever names people gave them.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
+    pub fn texts(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
         self.table.iter().filter_map(|(key, value)| {
             let key = key.get_ref().as_ref();
             let text = value.get_ref().as_str();
@@ -136,8 +133,18 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
+    /// Whether there is such a key.
+    pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// The keys that there are.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.table.keys().map(|key| key.get_ref().as_ref())
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&DeValue<'a>> {
+        self.table.get(key).map(toml::Spanned::get_ref)
     }
 
     /// Notes that a key is known although nothing reads it.
@@ -146,7 +153,7 @@ impl<'a> Section<'a> {
     }
 
     /// Says what is wrong with `key`.
-    pub(crate) fn refuse_key(&self, key: &str, message: String, help: Option<String>) {
+    pub fn refuse_key(&self, key: &str, message: String, help: Option<String>) {
         let span = self
             .table
             .get_key_value(key)
@@ -158,7 +165,7 @@ impl<'a> Section<'a> {
     }
 
     /// Says what this section lacks.
-    pub(crate) fn refuse(&self, message: String, help: Option<String>) {
+    pub fn refuse(&self, message: String, help: Option<String>) {
         let problem = SettingsProblem::new(message)
             .at(self.file.text, self.span.clone(), "here")
             .helped(help);
@@ -166,7 +173,7 @@ impl<'a> Section<'a> {
     }
 
     /// Every key that was not asked for is unknown.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for key in self.table.keys() {
             let text = key.get_ref().as_ref();
             if self.known.contains(&text) {

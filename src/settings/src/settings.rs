@@ -1,24 +1,19 @@
 //! Settings: the one value, how it is loaded, and what is looked up in it by name.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use thiserror::Error;
-use toml::de::DeTable;
 use trellis_domain::{Credential, ExternalNode, NodeName};
 
 use crate::{
     Cell, CellError, ClusterSettings, CredentialError, CredentialSource, Environment, NodeSettings,
-    RunSettings, SettingsError, SettingsProblem, default_state_folder,
-    find::nearest as nearest_file,
-    masking::masked,
-    problem::{SettingsText, nearest},
-    resolve_cell,
-    section::{Section, SettingsFile},
+    RunSettings, SettingsError, SettingsProblem, default_state_folder, document::read,
+    find::nearest as nearest_file, problem::nearest, resolve_cell, section::Section,
 };
 
 /// Where settings are to be looked for.
@@ -101,7 +96,6 @@ impl Settings {
                 ))),
             }
         }
-        problems.sort_by_key(SettingsProblem::order);
         settings.run = settings.run.overridden_by(&environment, &mut problems);
         settings.file = file;
         if problems.is_empty() {
@@ -123,21 +117,7 @@ impl Settings {
     }
 
     fn add_file(&mut self, path: &Path, text: &str, problems: &mut Vec<SettingsProblem>) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let table = table.get_ref();
-        let shown = SettingsText::new(path, masked(text, table, errors.is_empty()));
-        if !errors.is_empty() {
-            problems.extend(errors.iter().map(|error| syntax_problem(&shown, error)));
-            // What was read around a mistake may be anything; more problems would be noise.
-            return;
-        }
-        let file = SettingsFile {
-            text: &shown,
-            path,
-            problems: RefCell::default(),
-        };
-        self.add_sections(Section::root(&file, table));
-        problems.extend(file.problems.into_inner());
+        problems.extend(read(path, text, |root| self.add_sections(root)).1);
     }
 
     fn add_sections(&mut self, mut root: Section<'_>) {
@@ -216,17 +196,32 @@ impl Settings {
         resolve_cell(cell, &self.environment)
     }
 
+    /// What the variable `name` holds, for a type that only the caller knows; `wanted` says what it must be, with an article.
+    ///
+    /// # Errors
+    /// It holds something else.
+    pub fn variable<T: FromStr>(
+        &self,
+        name: &str,
+        wanted: &str,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(value) = self.environment.get(name) else {
+            return Ok(None);
+        };
+        let parsed = value.to_str().and_then(|text| text.parse().ok());
+        match parsed {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(SettingsError::new(vec![SettingsProblem::of_variable(
+                name, wanted,
+            )])),
+        }
+    }
+
     /// Where runs write down what they own.
     pub fn state_folder(&self) -> PathBuf {
         let said = self.run.state.clone();
         said.unwrap_or_else(|| default_state_folder(&self.environment))
     }
-}
-
-fn syntax_problem(text: &SettingsText, error: &toml::de::Error) -> SettingsProblem {
-    let message = format!("not TOML: {}", error.message());
-    let span = error.span().unwrap_or_default();
-    SettingsProblem::new(message).at(text, span, "here")
 }
 
 fn unknown<'a>(

@@ -27,6 +27,7 @@ const SIMILARITY_MIN: f64 = 0.6;
 /// All tables of effects, one a step module.
 pub(crate) fn all_effects() -> impl Iterator<Item = &'static StepEffects> {
     [
+        crate::cfgsync::EFFECTS,
         crate::cluster::EFFECTS,
         crate::lifecycle::EFFECTS,
         crate::observation::EFFECTS,

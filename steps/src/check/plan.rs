@@ -14,7 +14,7 @@ use super::{
     load::{LoadedFeature, full_name},
     problem::{Problem, Problems},
 };
-use crate::{NodeRef, ScenarioPlan, cluster::in_cluster_already, effect::Effect};
+use crate::{NodeRef, Program, ScenarioPlan, cluster::in_cluster_already, effect::Effect};
 
 /// The steps that were looked up before, by keyword and text.
 #[derive(Default)]
@@ -333,6 +333,7 @@ impl Walk<'_> {
             self.problems.add(at(message.to_owned()));
         }
         self.plan.nodes_max = self.managed.len();
+        self.plan.missing = self.missing();
         if self.plan.nodes_max > self.facts.budget {
             let message = format!(
                 "the scenario has {} nodes, and at most {} may run at one time",
@@ -341,6 +342,27 @@ impl Walk<'_> {
             let help = "raise the node budget with --nodes, or use fewer nodes".to_owned();
             self.problems.add(at(message).helped(help));
         }
+        if self.facts.missing_is_wrong {
+            for program in &self.plan.missing {
+                let help = format!(
+                    "{}; or skip the scenario with --missing skip",
+                    program.install()
+                );
+                self.problems.add(at(program.is_missing()).helped(help));
+            }
+        }
         self.plan
+    }
+
+    /// The programs that the scenario would run and that are missing.
+    fn missing(&self) -> Vec<Program> {
+        if self.managed.is_empty() {
+            return Vec::new();
+        }
+        let default = self.facts.apps.first().map(|(name, _)| name);
+        let app = self.app.as_ref().or(default);
+        let missing = self.facts.missing.iter();
+        let missing = missing.filter(|(of, _)| Some(of) == app);
+        missing.map(|(_, program)| program.clone()).collect()
     }
 }

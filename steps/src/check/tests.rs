@@ -45,9 +45,15 @@ fn facts() -> SuiteFacts {
         apps: vec![
             ("kv".parse().unwrap(), all),
             ("frail".parse().unwrap(), all.without(Capability::Pause)),
+            ("absent".parse().unwrap(), all),
         ],
         backend: all.without(Capability::NetworkFault),
         budget: 5,
+        missing: vec![(
+            "absent".parse().unwrap(),
+            Program::named("absentd", "apt-get install absent"),
+        )],
+        missing_is_wrong: true,
     }
 }
 
@@ -451,4 +457,35 @@ fn no_step_means_two_things() {
             "{text:?} is not one step"
         );
     }
+}
+
+#[test]
+fn a_scenario_that_would_run_a_missing_program_is_wrong_or_says_what_it_lacks() {
+    let feature = "Feature: F\n  Scenario: S\n    Given the application is \"absent\"\n    And a cluster of 1 node\n";
+    let shown = problems_of(feature);
+    assert!(shown.contains("absentd is not on this machine"), "{shown}");
+    assert!(shown.contains("apt-get install absent"), "{shown}");
+
+    let features = Features::new(&[("a.feature", feature)]);
+    let facts = SuiteFacts {
+        missing_is_wrong: false,
+        ..facts()
+    };
+    let checked = check(&features.root(), &Selection::default(), &facts).unwrap();
+    assert!(checked.problems.is_empty(), "{:?}", checked.problems);
+    let missing: Vec<_> = checked
+        .plans
+        .values()
+        .flat_map(|plan| &plan.missing)
+        .collect();
+    assert_eq!(
+        missing,
+        [&Program::named("absentd", "apt-get install absent")]
+    );
+}
+
+#[test]
+fn a_scenario_that_starts_no_node_needs_no_program() {
+    let steps = "Given the application is \"absent\"\nAnd external nodes:\n  | node | url               |\n  | A    | http://10.0.0.9:1 |";
+    assert_eq!(problems(steps), "");
 }

@@ -1,8 +1,10 @@
-//! Options: what can be said on the command line and in the environment.
+//! Options: what can be said on the command line, completed by what the settings say.
 //!
-//! This is the one place that reads either; below it everything is given.
+//! This is the one place that reads the command line, and the one that has the settings read; below it everything is given.
 
 use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
     num::NonZeroUsize,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -12,6 +14,7 @@ use std::{
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use gherkin::tagexpr::TagOperation;
 use regex::Regex;
+use trellis_settings::{ColorChoice, Environment, Settings, SettingsError, SettingsSource};
 
 use crate::check::Selection;
 
@@ -46,12 +49,11 @@ pub struct HarnessOptions {
         help_heading = "Which scenarios"
     )]
     inputs: Vec<String>,
-    /// Only scenarios whose tags fit, such as '@smoke and not @slow'.
+    /// Only scenarios whose tags fit, such as '@smoke and not @slow' [env: CUCUMBER_FILTER_TAGS]
     #[arg(
         short,
         long,
         value_name = "EXPRESSION",
-        env = "CUCUMBER_FILTER_TAGS",
         help_heading = "Which scenarios"
     )]
     tags: Option<TagOperation>,
@@ -80,66 +82,76 @@ pub struct HarnessOptions {
     /// How many scenarios may run at one time [default: 2 for each core]
     #[arg(short, long, value_name = "N", help_heading = "How to run them")]
     concurrency: Option<NonZeroUsize>,
-    /// How many nodes may run at one time [default: by cores and memory]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "TRELLIS_NODES",
-        help_heading = "How to run them"
-    )]
+    /// How many nodes may run at one time [env: TRELLIS_NODES] [default: by cores and memory]
+    #[arg(long, value_name = "N", help_heading = "How to run them")]
     nodes: Option<NonZeroUsize>,
     /// Stops at the first failure; what runs then is finished.
-    #[arg(long, visible_alias = "ff", help_heading = "How to run them")]
+    #[arg(long = "fail-fast", visible_alias = "ff", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "How to run them")]
+    fail_fast_said: Option<bool>,
+    /// That, completed.
+    #[arg(skip)]
     pub(crate) fail_fast: bool,
     /// How often a failed scenario is tried again. One that passes then is reported as flaky.
     #[arg(long, value_name = "N", help_heading = "How to run them")]
     pub(crate) retry: Option<usize>,
     /// How long to wait before that.
-    #[arg(long, requires = "retry", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "How to run them")]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "How to run them")]
     pub(crate) retry_after: Option<Duration>,
     /// Which scenarios may be tried again.
-    #[arg(
-        long,
-        requires = "retry",
-        value_name = "EXPRESSION",
-        help_heading = "How to run them"
-    )]
+    #[arg(long, value_name = "EXPRESSION", help_heading = "How to run them")]
     pub(crate) retry_tag_filter: Option<TagOperation>,
 
-    /// The backend that nodes run on [default: the first that is known, mostly local]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "TRELLIS_DEPLOYER",
-        help_heading = "On what"
-    )]
+    /// The file with the settings [env: TRELLIS_CONFIG] [default: the nearest trellis.toml above the features]
+    #[arg(long, value_name = "FILE", help_heading = "On what")]
+    pub(crate) config: Option<PathBuf>,
+    /// The backend that nodes run on [env: TRELLIS_DEPLOYER] [default: the first that is known, mostly local]
+    #[arg(long, value_name = "NAME", help_heading = "On what")]
     pub(crate) deployer: Option<String>,
     /// The ports that local nodes may have, such as 20000-20999 [default: any free one]
     #[arg(long, value_name = "FIRST-LAST", value_parser = port_range, help_heading = "On what")]
     pub ports: Option<RangeInclusive<u16>>,
 
-    /// The folder that runs leave their folders in.
+    /// What becomes of scenarios whose application lacks a program on this machine [default: fail where CI is set, else skip]
     #[arg(
-        long,
-        value_name = "DIR",
-        env = "TRELLIS_OUT",
-        help_heading = "What is left"
+        long = "missing",
+        value_enum,
+        value_name = "WHAT",
+        help_heading = "On what"
     )]
+    missing_said: Option<Missing>,
+    /// That, completed.
+    #[arg(skip)]
+    pub(crate) missing: Missing,
+    /// Where programs are looked for.
+    #[arg(skip)]
+    pub(crate) search_path: Option<OsString>,
+
+    /// The folder that runs leave their folders in [env: TRELLIS_OUT]
+    #[arg(long, value_name = "DIR", help_heading = "What is left")]
     pub(crate) out: Option<PathBuf>,
-    /// The folder in which runs write down what they own, for `trellis clean`.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "TRELLIS_STATE",
-        help_heading = "What is left"
-    )]
+    /// The folder in which runs write down what they own, for `trellis clean` [env: TRELLIS_STATE]
+    #[arg(long, value_name = "DIR", help_heading = "What is left")]
     state: Option<PathBuf>,
     /// Keeps the logs and configurations of scenarios that passed, too.
-    #[arg(long, help_heading = "What is left")]
+    #[arg(long = "keep", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "What is left")]
+    keep_said: Option<bool>,
+    /// That, completed.
+    #[arg(skip)]
     pub keep: bool,
-    /// Whether to use colors.
-    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "What is shown")]
+    /// Whether to use colors [env: NO_COLOR] [default: auto]
+    #[arg(
+        long = "color",
+        value_enum,
+        value_name = "WHEN",
+        help_heading = "What is shown"
+    )]
+    color_said: Option<Color>,
+    /// That, completed.
+    #[arg(skip)]
     pub(crate) color: Color,
+    /// What of the harness's own log is wanted, as the settings say.
+    #[arg(skip)]
+    pub(crate) log: Option<String>,
     /// Shows more; twice for doc strings.
     #[arg(short, action = clap::ArgAction::Count, help_heading = "What is shown")]
     pub(crate) verbose: u8,
@@ -175,10 +187,21 @@ struct LibtestOptions {
     format: Option<String>,
 }
 
+/// What to do with scenarios whose application lacks a program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Missing {
+    /// Skip them, and say why.
+    #[default]
+    Skip,
+    /// Refuse to run anything.
+    Fail,
+}
+
 /// When to use colors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal.
+    #[default]
     Auto,
     /// Always.
     Always,
@@ -194,6 +217,62 @@ impl HarnessOptions {
     pub(crate) fn of_process(command: &'static str) -> Result<Self, clap::Error> {
         let matches = Self::command().bin_name(command).try_get_matches()?;
         Self::from_arg_matches(&matches)
+    }
+
+    /// Reads the settings for features below `features` and lets them say what the command line did not.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the settings.
+    pub(crate) fn complete(
+        &mut self,
+        features: &Path,
+        environment: Environment,
+    ) -> Result<Settings, SettingsError> {
+        let no_color = environment.get("NO_COLOR").is_some();
+        self.search_path = environment.get("PATH");
+        self.missing = self.missing_said.unwrap_or(missing(&environment));
+        self.color = color(self.color_said, None, no_color);
+        let settings = Settings::load(&SettingsSource {
+            file: self.config.clone(),
+            start: features.to_owned(),
+            environment,
+        })?;
+        let run = settings.run.clone();
+        self.color = color(self.color_said, run.color, no_color);
+        if self.tags.is_none() {
+            let wanted = "a tag expression such as '@smoke and not @slow'";
+            self.tags = settings.variable("CUCUMBER_FILTER_TAGS", wanted)?;
+        }
+        self.concurrency = self.concurrency.or(self.libtest.test_threads);
+        self.concurrency = self.concurrency.or(run.concurrency);
+        self.nodes = self.nodes.or(run.nodes);
+        self.fail_fast = self.fail_fast_said.or(run.fail_fast).unwrap_or_default();
+        self.retry = self.retry.or(run.retry);
+        if self.retry.is_some() {
+            // By itself it would mean that scenarios are tried again, which nobody asked for.
+            self.retry_after = self.retry_after.or(run.retry_after);
+        }
+        self.deployer = self.deployer.take().or(run.deployer);
+        self.ports = self.ports.take().or(run.ports);
+        self.out = self.out.take().or(run.out);
+        self.state = Some(self.state.take().unwrap_or_else(|| settings.state_folder()));
+        self.keep = self.keep_said.or(run.keep).unwrap_or_default();
+        self.log = run.log;
+        Ok(settings)
+    }
+
+    /// Whether problems are drawn with colors.
+    pub(crate) fn colored(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => io::stderr().is_terminal(),
+        }
+    }
+
+    /// What of the harness's own log is wanted.
+    pub(crate) fn log_filter(&self) -> &str {
+        self.log.as_deref().unwrap_or("info")
     }
 
     /// Which scenarios are meant, if the features are below `root`.
@@ -225,8 +304,7 @@ impl HarnessOptions {
 
     /// How many scenarios may run at one time.
     pub(crate) fn concurrency(&self) -> usize {
-        let said = self.concurrency.or(self.libtest.test_threads);
-        said.map_or_else(
+        self.concurrency.map_or_else(
             || (cores() * SCENARIOS_PER_CORE).min(SCENARIOS_MAX),
             NonZeroUsize::get,
         )
@@ -250,25 +328,32 @@ impl HarnessOptions {
     }
 }
 
+/// What is missing on a machine of one's own may be skipped; nobody reads what CI skipped.
+fn missing(environment: &Environment) -> Missing {
+    let ci = environment.get("CI");
+    if ci.is_some_and(|ci| ci != "false" && ci != "0") {
+        Missing::Fail
+    } else {
+        Missing::Skip
+    }
+}
+
 /// Where runs write down what they own, unless it is said: `trellis` in the user's state folder, or in the temporary folder where there is none.
 pub fn default_state_folder() -> PathBuf {
-    let named = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let folder = named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(".local/state")));
-    folder.unwrap_or_else(std::env::temp_dir).join("trellis")
+    trellis_settings::default_state_folder(&Environment::of_process())
 }
 
-/// Whether the user wants no colors anywhere.
-pub(crate) fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-}
-
-/// What of the harness's own log is wanted.
-pub(crate) fn log_filter() -> String {
-    std::env::var("TRELLIS_LOG").unwrap_or_else(|_| "info".to_owned())
+/// A user who wants no colors anywhere wants none where it is left to us either.
+fn color(said: Option<Color>, settings: Option<ColorChoice>, no_color: bool) -> Color {
+    let by_settings = settings.map(|choice| match choice {
+        ColorChoice::Auto => Color::Auto,
+        ColorChoice::Always => Color::Always,
+        ColorChoice::Never => Color::Never,
+    });
+    match said.or(by_settings).unwrap_or_default() {
+        Color::Auto if no_color => Color::Never,
+        chosen => chosen,
+    }
 }
 
 fn cores() -> usize {
@@ -296,95 +381,4 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(arguments: &[&str]) -> Result<HarnessOptions, clap::Error> {
-        HarnessOptions::try_parse_from(["cucumber"].iter().chain(arguments))
-    }
-
-    #[test]
-    fn the_options_are_consistent() {
-        HarnessOptions::command().debug_assert();
-    }
-
-    #[test]
-    fn what_cargo_test_says_is_understood() {
-        let options = parse(&[
-            "leader",
-            "--nocapture",
-            "--show-output",
-            "--test-threads",
-            "3",
-            "--exact",
-            "-q",
-            "--include-ignored",
-            "--format",
-            "terse",
-            "--skip",
-            "slow",
-        ])
-        .unwrap();
-        assert_eq!(options.concurrency(), 3);
-        let selection = options.selection(Path::new("/nonexistent/features"));
-        assert_eq!(
-            (selection.filters, selection.skips),
-            (vec!["leader".into()], vec!["slow".into()])
-        );
-        assert!(options.is_terse() && selection.exact && !options.wants_nothing());
-        assert!(parse(&["--ignored"]).unwrap().wants_nothing());
-    }
-
-    #[test]
-    fn what_cucumber_users_say_is_understood() {
-        let options = parse(&[
-            "-t",
-            "@smoke and not @slow",
-            "-n",
-            "^A",
-            "-i",
-            "x.feature",
-            "-c",
-            "2",
-            "--retry",
-            "1",
-            "--retry-after",
-            "3s",
-            "--retry-tag-filter",
-            "@flaky",
-            "--fail-fast",
-            "-vv",
-            "--color",
-            "never",
-        ])
-        .unwrap();
-        assert_eq!(options.retry_after, Some(Duration::from_secs(3)));
-        assert!(options.fail_fast && options.verbose == 2 && options.color == Color::Never);
-        assert!(parse(&["--tags", "@a and ("]).is_err());
-    }
-
-    #[test]
-    fn a_path_is_an_input_and_anything_else_a_filter() {
-        let root = Path::new("/nonexistent/features");
-        for input in ["a.feature", "a/b.feature:12", "features/**/*.feature", "/"] {
-            assert!(Selection::is_input(input, root), "{input}");
-        }
-        for filter in ["leader", "a.feature:12: The leader dies", "fail over"] {
-            assert!(!Selection::is_input(filter, root), "{filter}");
-        }
-    }
-
-    #[test]
-    fn ports_are_a_range() {
-        assert_eq!(port_range("20000-20999"), Ok(20000..=20999));
-        for bad in ["20000", "2-1", "0-5", "a-b", "1-70000"] {
-            assert!(port_range(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_budget_always_has_room_for_a_large_scenario() {
-        assert!(parse(&[]).unwrap().budget() >= NODES_MIN);
-        assert_eq!(parse(&["--nodes", "3"]).unwrap().budget(), 3);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! It also decides which events are shown: a scenario that begins after the run was told to stop is none that failed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use gherkin::{Feature, Rule, Scenario, Step};
 use trellis_report::{FailedStep, FailureReport};
 
 use super::run::{AttemptKey, Context};
-use crate::{ScenarioKey, TrellisWorld, check::full_name};
+use crate::{Program, ScenarioKey, TrellisWorld, check::full_name};
 
 type ScenarioEvent = event::Scenario<TrellisWorld>;
 
@@ -23,6 +23,10 @@ pub(crate) struct Outcome {
     pub(crate) passed: usize,
     /// How many were skipped by cucumber.
     pub(crate) skipped: usize,
+    /// How many were set aside, because a program is missing.
+    pub(crate) aside: usize,
+    /// How many of them lack which program.
+    pub(crate) lacking: BTreeMap<Program, usize>,
     /// The scenarios that failed, with the report of their last try.
     pub(crate) failed: Vec<FailureReport>,
     /// The scenarios that passed on a later try, with the report of their first one.
@@ -34,7 +38,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether every scenario that was meant has passed: what was not run has shown nothing.
+    /// Whether every scenario that was meant has passed: what was not run has shown nothing. What was set aside was not meant for this machine.
     pub(crate) fn is_green(&self) -> bool {
         self.failed.is_empty() && self.skipped + self.interrupted + self.not_run == 0
     }
@@ -107,7 +111,11 @@ impl Record {
             }
         }
         let outcome = &mut self.outcome;
-        let run = outcome.passed + outcome.skipped + outcome.failed.len() + outcome.interrupted;
+        let run = outcome.passed
+            + outcome.skipped
+            + outcome.aside
+            + outcome.failed.len()
+            + outcome.interrupted;
         outcome.not_run = total.saturating_sub(run);
         self.outcome
     }
@@ -189,7 +197,14 @@ impl Record {
         if complaint.errors.is_empty() {
             let tries = self.tried.remove(&key.scenario).unwrap_or_default();
             self.outcome.flaky.extend(tries.into_iter().next());
-            if complaint.skipped {
+            let plan = self.context.suite.plans.get(&key.scenario);
+            let missing = plan.map_or(&[][..], |plan| &plan.missing);
+            if complaint.skipped && !missing.is_empty() {
+                self.outcome.aside += 1;
+                for program in missing {
+                    *self.outcome.lacking.entry(program.clone()).or_default() += 1;
+                }
+            } else if complaint.skipped {
                 self.outcome.skipped += 1;
             } else {
                 self.outcome.passed += 1;

@@ -149,7 +149,11 @@ impl Context {
     ) {
         let scenario = scenario_key(feature, scenario);
         let attempt = self.attempt(&scenario);
-        let passed = matches!(finished, ScenarioFinished::StepPassed);
+        // One that was set aside leaves nothing to look at.
+        let passed = matches!(
+            finished,
+            ScenarioFinished::StepPassed | ScenarioFinished::StepSkipped
+        );
         // A scenario that passes only now is as interesting as one that failed.
         let keep = self.keep || !passed || attempt > 1;
         if keep {

@@ -1,18 +1,11 @@
 //! The summary: what is printed before and after a run, around cucumber's own results.
 
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use trellis_bootstrap::{LedgerError, RunLedger, in_one_line, known_runs};
 
-use super::{
-    options::{Color, HarnessOptions, no_color},
-    record::Outcome,
-    screen::Screen,
-};
-use crate::check::SuiteCheck;
+use super::{options::HarnessOptions, record::Outcome, screen::Screen};
+use crate::{Program, check::SuiteCheck};
 
 /// The scenarios, as `cargo test` and its tools list tests.
 pub(crate) fn list(checked: &SuiteCheck, options: &HarnessOptions, screen: &Screen) {
@@ -28,13 +21,8 @@ pub(crate) fn list(checked: &SuiteCheck, options: &HarnessOptions, screen: &Scre
 
 /// What the check found, and that this is why nothing was started.
 pub(crate) fn problems(checked: &SuiteCheck, options: &HarnessOptions, screen: &Screen) {
-    let colored = match options.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => io::stderr().is_terminal() && !no_color(),
-    };
     for problem in &checked.problems {
-        screen.aside(problem.render(colored));
+        screen.aside(problem.render(options.colored()));
     }
     let problems = counted(checked.problems.len(), "problem");
     let place = match checked.scenarios() {
@@ -87,6 +75,18 @@ pub(crate) fn left(ledger: &RunLedger, screen: &Screen) -> Result<(), LedgerErro
     Ok(())
 }
 
+/// Says which programs scenarios are skipped for want of.
+pub(crate) fn lacking(lacking: &BTreeMap<Program, usize>, screen: &Screen) {
+    for (program, count) in lacking {
+        screen.line(format_args!(
+            "skipped: {}, because {}; to install it: {}",
+            counted(*count, "scenario"),
+            program.is_missing(),
+            program.install()
+        ));
+    }
+}
+
 /// The last lines of a run; the very last one is for programs.
 pub(crate) fn outcome(outcome: &Outcome, folder: &Path, screen: &Screen) {
     for report in &outcome.flaky {
@@ -97,6 +97,7 @@ pub(crate) fn outcome(outcome: &Outcome, folder: &Path, screen: &Screen) {
             report.bundle.display()
         ));
     }
+    lacking(&outcome.lacking, screen);
     if outcome.interrupted > 0 {
         screen.line(format_args!("{} interrupted", outcome.interrupted));
     }
@@ -104,7 +105,7 @@ pub(crate) fn outcome(outcome: &Outcome, folder: &Path, screen: &Screen) {
         screen.line(format_args!("{} not run", outcome.not_run));
     }
     screen.line(format_args!("run folder: {}", folder.display()));
-    let skipped = outcome.skipped + outcome.interrupted + outcome.not_run;
+    let skipped = outcome.skipped + outcome.aside + outcome.interrupted + outcome.not_run;
     screen.line(format_args!(
         "{} passed, {} failed, {skipped} skipped",
         outcome.passed,

@@ -20,7 +20,7 @@ use crate::{
     artifacts,
     copies::Copies,
     deployer::unusable,
-    files::{FileError, copy_folder},
+    files::{FileError, copy_folder, copy_public},
     folder::{self, ClusterFolder},
     label::Label,
     log,
@@ -309,8 +309,8 @@ impl NodeControl for LocalControl {
     }
 }
 
-/// Copies logs and configuration of a node; its data may be large and is left.
+/// Copies logs and configuration of a node; its data may be large and is left, and so are its secrets.
 fn collect(node: &Node, target: PathBuf) -> Result<(), FileError> {
     copy_folder(&node.folder.logs(), &target.join("logs"))?;
-    copy_folder(&node.folder.config(), &target.join("config"))
+    copy_public(&node.folder.config(), &target.join("config"))
 }

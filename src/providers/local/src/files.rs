@@ -1,7 +1,9 @@
 //! Files: errors that name their path, and folders that are copied, replaced and removed as a whole.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -53,17 +55,27 @@ impl<T> At<T> for io::Result<T> {
 ///
 /// Symbolic links are copied as links. Sockets, pipes and devices are left out: they mean nothing without the process that made them.
 pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<(), FileError> {
+    copy_chosen(from, to, |_| true)
+}
+
+/// Like [`copy_folder`], without files that only their owner may read: those hold secrets.
+pub(crate) fn copy_public(from: &Path, to: &Path) -> Result<(), FileError> {
+    const READ_BY_OTHERS: u32 = 0o044;
+    copy_chosen(from, to, |file| file.mode() & READ_BY_OTHERS != 0)
+}
+
+fn copy_chosen(from: &Path, to: &Path, chosen: fn(&Metadata) -> bool) -> Result<(), FileError> {
     fs::create_dir_all(to).at(to)?;
     for entry in fs::read_dir(from).at(from)? {
         let entry = entry.at(from)?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type().at(&source)?;
         if kind.is_dir() {
-            copy_folder(&source, &target)?;
+            copy_chosen(&source, &target, chosen)?;
         } else if kind.is_symlink() {
             let link = fs::read_link(&source).at(&source)?;
             std::os::unix::fs::symlink(link, &target).at(&target)?;
-        } else if kind.is_file() {
+        } else if kind.is_file() && chosen(&entry.metadata().at(&source)?) {
             // Which of the two failed is not told apart; a full disk is the target's.
             fs::copy(&source, &target).at(&target)?;
         }

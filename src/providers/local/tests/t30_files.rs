@@ -66,10 +66,13 @@ async fn data_of_a_stopped_node_is_saved_and_restored_to_it_and_to_another() {
 }
 
 #[tokio::test]
-async fn logs_and_configuration_are_collected_and_data_is_not() {
+async fn logs_and_configuration_are_collected_and_data_and_secrets_are_not() {
     let bed = Bed::new().await;
     bed.control.place(&node("NODE_1"), &[]).await.unwrap();
-    let artifacts = [ArtifactFile::new("sub/node.yaml", "a: 1")];
+    let artifacts = [
+        ArtifactFile::new("sub/node.yaml", "a: 1"),
+        ArtifactFile::new("sub/token", "correct horse").with_mode(FileMode::PRIVATE),
+    ];
     bed.control
         .configure(&node("NODE_1"), &artifacts)
         .await
@@ -96,6 +99,7 @@ async fn logs_and_configuration_are_collected_and_data_is_not() {
         "a: 1"
     );
     assert!(!target.join("data").exists());
+    assert!(!target.join("config/sub/token").exists());
     fs::write(bed.home.path().join("occupied"), "").unwrap();
     let blocked = bed.home.path().join("occupied/NODE_1");
     let error = bed

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{ClusterRequest, Deployer, NodeControl, ProviderError, RunLedger, Silent};
 use trellis_domain::CapabilitySet;
 use trellis_report::RunFolder;
+use trellis_settings::{Environment, Settings};
 
 use super::*;
-use crate::Suite;
+use crate::{ScenarioPlan, Suite};
 
 struct Nowhere;
 
@@ -43,6 +44,19 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
+        Self::lacking(Vec::new())
+    }
+
+    /// A run whose scenario lacks these programs.
+    fn lacking(missing: Vec<Program>) -> Self {
+        let key = ScenarioKey {
+            feature: "a b.feature".into(),
+            line: 2,
+        };
+        let plan = ScenarioPlan {
+            missing,
+            ..ScenarioPlan::default()
+        };
         let root = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(&root.path().join("out")).unwrap();
         let ledger = RunLedger::open(root.path(), folder.id().parse().unwrap()).unwrap();
@@ -57,8 +71,10 @@ impl Run {
             lanes: crate::lane::Lanes::default(),
             cancel: cancel.clone(),
             progress: Arc::new(Silent),
-            plans: HashMap::new(),
+            plans: HashMap::from([(key, plan)]),
+            settings: Arc::new(Settings::of_environment(Environment::of_process())),
             trellis_command: None,
+            cfgsync_commands: None,
             clusters: AtomicU64::new(0),
         };
         let context = Context::new(Arc::new(suite), folder, false, "run".into());
@@ -201,6 +217,24 @@ fn after_ctrl_c_what_ran_is_interrupted_and_what_did_not_is_neither_shown_nor_fa
         (outcome.failed.len(), outcome.interrupted, outcome.not_run),
         (0, 1, 2)
     );
+}
+
+#[test]
+fn a_skip_is_green_only_where_a_program_is_missing() {
+    for (missing, green) in [
+        (Vec::new(), false),
+        (vec![Program::named("etcd", "")], true),
+    ] {
+        let mut run = Run::lacking(missing.clone());
+        run.send(ScenarioEvent::Started, None);
+        let step = Source::new(run.scenario.steps[0].clone());
+        run.send(ScenarioEvent::Step(step, event::Step::Skipped), None);
+        run.send(ScenarioEvent::Finished, None);
+        let outcome = run.record.finish(1);
+        assert_eq!(outcome.is_green(), green, "{outcome:?}");
+        assert_eq!(outcome.skipped + outcome.aside, 1);
+        assert!(outcome.lacking.into_keys().eq(missing));
+    }
 }
 
 #[test]

@@ -111,12 +111,12 @@ pub enum ClientError {
         version: u16,
     },
     /// The time was up.
-    #[error("waited {waited:.1?} for the configuration of {identifier:?}; last state: {last}")]
+    #[error("waited {within:?} for the configuration of {identifier:?}; last state: {last}")]
     TimedOut {
         /// The node.
         identifier: String,
-        /// How long.
-        waited: Duration,
+        /// How long it waited, which is how long it was to wait.
+        within: Duration,
         /// How it was then.
         last: WaitState,
     },

@@ -137,13 +137,19 @@ impl Http {
             url: self.base_url.clone(),
             problem,
         };
-        let base = self.base_url.trim_end_matches('/');
-        let url =
-            Url::parse(&format!("{base}/{path}")).map_err(|error| refused(error.to_string()))?;
-        match url.scheme() {
-            "http" => Ok(url),
-            other => Err(refused(format!("it is reached over http, not {other}"))),
+        let mut url = Url::parse(&self.base_url).map_err(|error| refused(error.to_string()))?;
+        if url.scheme() != "http" {
+            return Err(refused(format!(
+                "it is reached over http, not {}",
+                url.scheme()
+            )));
         }
+        url.set_query(None);
+        url.path_segments_mut()
+            .expect("every http URL has a path")
+            .pop_if_empty()
+            .push(path);
+        Ok(url)
     }
 
     async fn send(&self, request: RequestBuilder, held: Duration) -> Result<Response, ClientError> {

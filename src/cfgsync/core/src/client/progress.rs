@@ -81,16 +81,10 @@ impl fmt::Display for WaitState {
     }
 }
 
-/// `server not up yet, nothing answers at ..: tcp connect error: connection refused`. Layers that repeat each other are said once.
+/// `server not up yet: nothing answers at ..: client error (Connect): tcp connect error: Connection refused`.
 fn in_one_line(error: &ClientError) -> String {
-    let first: Option<&dyn Error> = error.source();
+    // The outermost layer of the HTTP client says no more than the error does.
+    let first = error.source().and_then(Error::source);
     let causes = iter::successors(first, |&cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| {
-        let cause = cause.to_string();
-        if line.ends_with(&cause) {
-            line
-        } else {
-            format!("{line}: {cause}")
-        }
-    })
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

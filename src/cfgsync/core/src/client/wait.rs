@@ -50,7 +50,7 @@ impl CfgsyncClient {
             Ok(outcome) => outcome,
             Err(_) => Err(ClientError::TimedOut {
                 identifier: registration.identifier.clone(),
-                waited: started.elapsed(),
+                within,
                 last: wait.state,
             }),
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::body::Bytes;
+use cfgsync_artifacts::ArtifactContent;
 
 use crate::NodeArtifactsPayload;
 
@@ -46,8 +47,9 @@ impl Bodies {
             Arc::clone(&entry.or_insert_with(new).1)
         });
         let write = || {
-            let written = serde_json::to_vec(&**payload);
-            let written = written.expect("strings and a number have a form in JSON");
+            let mut written = Vec::with_capacity(length_about(payload));
+            serde_json::to_writer(&mut written, &**payload)
+                .expect("strings and a number have a form in JSON");
             self.with_kept(|kept| kept.grow(written.len(), self.bytes_max));
             written.into()
         };
@@ -57,6 +59,19 @@ impl Bodies {
     fn with_kept<T>(&self, action: impl FnOnce(&mut Kept) -> T) -> T {
         action(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A little more than most payloads are long as JSON, so that writing them does not grow the room for them step by step.
+fn length_about(payload: &NodeArtifactsPayload) -> usize {
+    let frame = 64;
+    let files = payload.files.iter().map(|file| {
+        let content = match &file.content {
+            ArtifactContent::Text(text) => text.len() + text.len() / 16,
+            ArtifactContent::Binary(bytes) => bytes.len().div_ceil(3) * 4,
+        };
+        frame + file.path.len() + content
+    });
+    frame + files.sum::<usize>()
 }
 
 impl Kept {

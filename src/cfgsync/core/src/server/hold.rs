@@ -22,6 +22,7 @@ const PAUSE_EACH: Duration = Duration::from_micros(10);
 /// The held requests of one server.
 #[derive(Debug)]
 pub(crate) struct Holding {
+    held_max: usize,
     room: Arc<Semaphore>,
     wakes: Arc<watch::Sender<()>>,
     pacer: Mutex<Option<JoinHandle<()>>>,
@@ -35,11 +36,17 @@ pub(crate) struct Hold {
 
 impl Holding {
     pub(crate) fn new(held_max: usize) -> Self {
+        let held_max = held_max.min(Semaphore::MAX_PERMITS);
         Self {
-            room: Arc::new(Semaphore::new(held_max.min(Semaphore::MAX_PERMITS))),
+            held_max,
+            room: Arc::new(Semaphore::new(held_max)),
             wakes: Arc::default(),
             pacer: Mutex::default(),
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held_max - self.room.available_permits()
     }
 
     /// Room for one more held request, if there is some. Every change of `source` after this call wakes it.

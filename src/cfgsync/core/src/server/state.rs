@@ -51,6 +51,11 @@ impl CfgsyncServerState {
         &self.shared.source
     }
 
+    /// How many requests are held now.
+    pub fn held(&self) -> usize {
+        self.shared.holding.len()
+    }
+
     fn of(
         source: Arc<dyn NodeConfigSource>,
         limits: ServerLimits,
