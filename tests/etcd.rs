@@ -25,10 +25,12 @@ fn main() -> ExitCode {
         println!(
             "2 skipped: etcd is not on this machine; to install it: apt-get install etcd-server"
         );
-        return if env::var_os("CI").is_some() {
-            ExitCode::FAILURE
-        } else {
+        let ci = env::var("CI").unwrap_or_default();
+        let tolerated = ["", "0", "false"].contains(&ci.as_str());
+        return if tolerated {
             ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         };
     }
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
