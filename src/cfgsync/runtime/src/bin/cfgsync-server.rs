@@ -1,0 +1,7 @@
+//! `cfgsync-server`; everything it does is in `cfgsync_runtime::command`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cfgsync_runtime::command::server_main()
+}
