@@ -8,14 +8,20 @@ use openraft_kv::OpenRaftKv;
 use tests::{
     etcd::Etcd,
     etcd_kv::{EtcdPort, http_client},
+    etcd_outside::EtcdOutsiders,
     openraft::OpenRaftPort,
+    outsiders::RaftOutsiders,
+    signals::Signals,
     sleeper::Sleeper,
     squatter::Squatted,
 };
 use trellis::{Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
+use trellis_static::StaticProvider;
 
 fn main() -> ExitCode {
-    let app = OpenRaftKv::new(env!("CARGO_BIN_EXE_openraft-kv-node"));
+    let program = env!("CARGO_BIN_EXE_openraft-kv-node");
+    let app = OpenRaftKv::new(program);
+    let signals = Signals::default();
     let squatted = Squatted::new(app.clone());
     let etcd = Etcd {
         name: "etcd".parse().expect("the name is a valid one"),
@@ -27,6 +33,7 @@ fn main() -> ExitCode {
         .app(
             SuiteApp::new(etcd.clone())
                 .with_kv(EtcdPort::new(etcd.http))
+                .with_outsiders(EtcdOutsiders)
                 .needs(Program::named("etcd", "apt-get install etcd-server")),
         )
         // Features use it to show what becomes of scenarios whose application lacks something.
@@ -42,6 +49,10 @@ fn main() -> ExitCode {
                 ..LocalConfig::default()
             })
         })
+        .attach_provider(|_| StaticProvider::new(|name| std::env::var(name).ok()))
+        // Features use these to show what becomes of nodes that are not ours.
+        .outsiders(RaftOutsiders::new(program, signals.clone()))
+        .attach_provider(move |_| signals.clone())
         .trellis_command(env!("CARGO_BIN_EXE_trellis-command"))
         .target_dir(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../trellis"))
         .main()

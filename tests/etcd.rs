@@ -7,15 +7,16 @@ use std::{env, process::ExitCode, time::Duration};
 use tests::{
     etcd::Etcd,
     etcd_kv::{EtcdPort, http_client},
-    etcd_outside::OutsideEtcd,
+    etcd_outside::EtcdOutsiders,
     site::Site,
 };
 use trellis_bootstrap::{BootstrapRequest, in_one_line};
-use trellis_domain::{Endpoint, ExternalNode, Ownership, Refusal, ScenarioSources};
+use trellis_domain::{ExternalNode, NodeName, Ownership, Refusal, ScenarioSources};
 use trellis_runtime::{Cluster, Journal, OperationError};
 use trellis_steps::{
     Program,
     kv::{Read, ReplicaView, ReplicatedKv},
+    outsiders::{OutsideCluster, Outsiders as _},
 };
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -42,18 +43,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The nodes of `outside` as a scenario lists them, from `first` on.
-fn listed(outside: &OutsideEtcd, first: usize) -> Vec<ExternalNode> {
-    let node = |(number, url): (usize, String)| ExternalNode {
-        name: format!("ETCD_{}", first + number)
-            .parse()
-            .expect("the name is a valid one"),
-        endpoints: [Endpoint::new("http".parse().expect("it is one"), &url).expect("it is one")]
-            .into(),
-        credential: None,
-        listed_in: "this test".to_owned(),
-    };
-    outside.urls().enumerate().map(node).collect()
+/// A cluster of nodes with these names that somebody else runs.
+async fn outside(names: &[&str]) -> Box<dyn OutsideCluster> {
+    let parse = |name: &&str| name.parse().expect("the name is a valid one");
+    let names: Vec<NodeName> = names.iter().map(parse).collect();
+    let started = EtcdOutsiders.start(&names, None).await;
+    started.unwrap_or_else(|error| panic!("etcd does not start: {error}"))
 }
 
 fn request(site: &Site, external: Vec<ExternalNode>) -> BootstrapRequest {
@@ -67,10 +62,15 @@ fn request(site: &Site, external: Vec<ExternalNode>) -> BootstrapRequest {
     request
 }
 
+async fn assert_unnoticed(outside: &dyn OutsideCluster) {
+    let checked = outside.check_unnoticed().await;
+    assert!(checked.is_ok(), "{}", checked.unwrap_err());
+}
+
 async fn external_nodes_are_queried_and_written_to_and_never_restarted() {
     let site = Site::new("etcd-outside");
-    let mut outside = OutsideEtcd::start(3).expect("etcd starts");
-    let request = request(&site, listed(&outside, 1));
+    let outside = outside(&["ETCD_1", "ETCD_2", "ETCD_3"]).await;
+    let request = request(&site, outside.nodes());
     let cluster = Cluster::boot(request, Journal::default())
         .await
         .expect("they are there");
@@ -105,7 +105,7 @@ async fn external_nodes_are_queried_and_written_to_and_never_restarted() {
         same.expect("they replicate")
             .members
             .values()
-            .all(|member| member.keys == 1)
+            .all(|member| member.keys == 2)
     );
 
     let refused = cluster
@@ -117,21 +117,21 @@ async fn external_nodes_are_queried_and_written_to_and_never_restarted() {
         "{refused}"
     );
     cluster.release().await.expect("nothing of ours is left");
-    assert!(outside.noticed_nothing());
+    assert_unnoticed(&*outside).await;
     site.assert_clean();
 }
 
 async fn nodes_of_two_clusters_do_not_come_up_together() {
     let site = Site::new("etcd-two");
-    let (one, other) = (OutsideEtcd::start(1), OutsideEtcd::start(1));
-    let (mut one, mut other) = (one.expect("etcd starts"), other.expect("etcd starts"));
-    let both = [listed(&one, 1), listed(&other, 2)].concat();
+    let (one, other) = (outside(&["ETCD_1"]).await, outside(&["ETCD_2"]).await);
+    let both = [one.nodes(), other.nodes()].concat();
     let refused = Cluster::boot(request(&site, both), Journal::default()).await;
     let error = in_one_line(&refused.err().expect("they are strangers"));
     assert!(
         error.contains("ETCD_1") && error.contains("ETCD_2"),
         "{error}"
     );
-    assert!(one.noticed_nothing() && other.noticed_nothing());
+    assert_unnoticed(&*one).await;
+    assert_unnoticed(&*other).await;
     site.assert_clean();
 }

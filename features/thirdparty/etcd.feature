@@ -65,3 +65,36 @@ Feature: A cluster of etcd, which knows nothing of Trellis
       And a cluster of 3 nodes
       When I restart NODE_1 with user config override "election-timeout" as "500"
       Then the nodes agree on a leader within 15 seconds
+
+  Rule: Nodes that somebody else runs are asked and written to, and that is all
+
+    Scenario: Three nodes on other hosts lead, follow and replicate, and never notice
+      Given 3 nodes that somebody else runs
+      And the nodes that somebody else runs are external nodes of this scenario
+      And the nodes are ready
+      Then THEIRS_1 is borrowed
+      And the nodes agree on a leader within 15 seconds
+      When I write 20 keys
+      Then every node has every acknowledged write within 10 seconds
+      And a linearizable read of every acknowledged key gives its value
+      And the nodes that somebody else runs never noticed
+
+    Scenario: A restart is refused before anything is started
+      Given 3 nodes that somebody else runs
+      When I run the harness on this feature:
+        """
+        Feature: Hands off
+          Scenario: A node of others
+            Given the application is "etcd"
+            And external nodes:
+              | node   | url               |
+              | ETCD_1 | env(THEIRS_1_URL) |
+              | ETCD_2 | env(THEIRS_2_URL) |
+              | ETCD_3 | env(THEIRS_3_URL) |
+            And the nodes are ready
+            When I restart ETCD_2
+        """
+      Then the exit code is 2
+      And it prints "refused to restart ETCD_2: it is borrowed"
+      And it prints "nothing was started"
+      And the nodes that somebody else runs never noticed

@@ -6,10 +6,12 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use trellis_domain::{Capability, CapabilitySet};
+use trellis_settings::{Environment, Settings};
 use trellis_steps::check::{Selection, SuiteFacts, check};
 
 const FEATURES: usize = 50;
@@ -27,6 +29,8 @@ fn main() {
     let facts = SuiteFacts {
         apps: vec![(name, all)],
         backend: all,
+        attach: Vec::new(),
+        settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
         budget: 12,
         missing: Vec::new(),
         missing_is_wrong: true,

@@ -8,13 +8,15 @@ mod load;
 mod plan;
 mod problem;
 mod selection;
+mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use gherkin::Feature;
 use trellis_domain::{AppName, CapabilitySet};
+use trellis_settings::Settings;
 
 pub(crate) use load::full_name;
 pub use problem::Problem;
@@ -33,6 +35,10 @@ pub struct SuiteFacts {
     pub apps: Vec<(AppName, CapabilitySet)>,
     /// What the backend can do.
     pub backend: CapabilitySet,
+    /// What can attach to running clusters, and what each can do to nodes there that are opted in.
+    pub attach: Vec<(&'static str, CapabilitySet)>,
+    /// Where clusters and nodes are looked up that features name.
+    pub settings: Arc<Settings>,
     /// How many nodes may run at one time.
     pub budget: usize,
     /// The programs that this machine does not have, by the application that needs them.

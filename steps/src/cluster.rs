@@ -1,19 +1,13 @@
 //! Cluster: phrases about which nodes a scenario wants, and whether they are there.
 
-use std::collections::BTreeSet;
-
-use cucumber::{gherkin::Step, given, then, when};
-use trellis_domain::{Endpoint, ExternalNode, NodeName, ReadinessPolicy};
+use cucumber::{given, then, when};
+use trellis_domain::{NodeName, ReadinessPolicy};
 
 use crate::{
     Count, Draft, NodeRef, StepError, StepResult, TrellisWorld, Within,
-    effect::{Effect, StepArguments, StepEffects},
+    effect::{Effect, StepEffects},
+    world::shown_nodes,
 };
-
-/// The endpoint that a table of external nodes gives.
-const EXTERNAL_ENDPOINT: &str = "http";
-/// The columns of a table of external nodes.
-const EXTERNAL_COLUMNS: [&str; 2] = ["node", "url"];
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
@@ -32,10 +26,6 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         of: |step| Ok(vec![Effect::Capacity(step.get(0)?)]),
     },
     StepEffects {
-        expression: "external nodes:",
-        of: external_effects,
-    },
-    StepEffects {
         expression: "{node} has user config override {string} as {string}",
         of: |step| match step.get(0)? {
             NodeRef::Named(name) => Ok(vec![Effect::Configures(name)]),
@@ -46,38 +36,11 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     },
 ];
 
-fn external_effects(step: &StepArguments) -> Result<Vec<Effect>, String> {
-    let nodes = external_nodes(step.rows(&EXTERNAL_COLUMNS)?, "this feature")?;
-    Ok(vec![Effect::Borrows(
-        nodes.into_iter().map(|node| node.name).collect(),
-    )])
-}
-
 /// What is wrong with configuring a node that is in the cluster already.
 pub(crate) fn in_cluster_already(name: &NodeName) -> String {
     format!(
         "{name} is in the cluster already, with its configuration; say this before it starts, or restart it with the override"
     )
-}
-
-/// The nodes of a table's rows, which are listed in `listed_in`.
-fn external_nodes(rows: &[Vec<String>], listed_in: &str) -> Result<Vec<ExternalNode>, String> {
-    let node = |row: &Vec<String>| {
-        let [name, url] = row.as_slice() else {
-            return Err(format!("{row:?} is not a node and a URL"));
-        };
-        let name: NodeName = name.parse().map_err(|error| format!("{error}"))?;
-        let endpoint = EXTERNAL_ENDPOINT.parse().expect("http is an endpoint name");
-        let endpoint = Endpoint::new(endpoint, url).map_err(|error| format!("{name}: {error}"))?;
-        let endpoints = BTreeSet::from([endpoint]);
-        Ok(ExternalNode {
-            name,
-            endpoints,
-            credential: None,
-            listed_in: listed_in.to_owned(),
-        })
-    };
-    rows.iter().map(node).collect()
 }
 
 /// Chooses the application that the nodes run; without it, it is the first that the composition root registers. Must come before the cluster; an unknown name is a mistake that the check finds.
@@ -149,23 +112,6 @@ fn override_one(
     Ok(())
 }
 
-/// Lists nodes that run already, in a table with the columns `node` and `url`. They are borrowed, so a step that would stop or change one is refused before anything starts. Bringing up a cluster with external nodes is not supported so far and fails.
-#[given(expr = "external nodes:")]
-#[when(expr = "external nodes:")]
-#[then(expr = "external nodes:")]
-fn external(world: &mut TrellisWorld, step: &Step) -> StepResult {
-    let table = step.table.as_ref().map(|table| table.rows.clone());
-    let arguments = StepArguments {
-        table,
-        ..StepArguments::default()
-    };
-    let rows = arguments.rows(&EXTERNAL_COLUMNS).map_err(StepError::new)?;
-    let listed_in = format!("{}, line {}", world.title, step.position.line);
-    let nodes = external_nodes(rows, &listed_in).map_err(StepError::new)?;
-    world.draft()?.external.extend(nodes);
-    Ok(())
-}
-
 /// Says how many nodes there may be, and starts none: each is started by name, the first one begins the cluster. Starting one more than that is refused.
 #[given(expr = "I have a cluster with capacity of {int} nodes")]
 #[when(expr = "I have a cluster with capacity of {int} nodes")]
@@ -188,13 +134,13 @@ async fn cluster(world: &mut TrellisWorld, count: Count) -> StepResult {
 #[when(expr = "{count} node(s) is/are running")]
 #[then(expr = "{count} node(s) is/are running")]
 fn running(world: &mut TrellisWorld, count: Count) -> StepResult {
-    let inventory = world.cluster()?.inventory().snapshot();
-    let running = inventory.running().count();
+    let cluster = world.cluster()?;
+    let running = cluster.running().len();
     if running == *count {
         return Ok(());
     }
     Err(StepError::new(format!(
         "{running} nodes are running, not {count}\n{}",
-        trellis_report::inventory_table(&inventory)
+        shown_nodes(cluster)
     )))
 }

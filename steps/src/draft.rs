@@ -1,12 +1,22 @@
 //! The draft: what a scenario's first steps say about the cluster that it wants, until there is one.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use trellis_domain::{
-    AppName, ExternalNode, ManagedNode, NodeName, ReadinessPolicy, ScenarioSources, ScenarioSpec,
+    AppName, AttachSpec, Credential, ExternalNode, ManagedNode, NodeName, OptIns, ReadinessPolicy,
+    ScenarioSources, ScenarioSpec, UnknownIdentity,
 };
 
 use crate::StepError;
+
+/// What is wrong with two clusters to attach to.
+pub(crate) const TWO_CLUSTERS: &str =
+    "the scenario attaches to a cluster already; list the nodes of another one as external nodes";
+/// What is wrong with nodes of ours beside an attached cluster.
+pub(crate) const MANAGED_AND_ATTACHED: &str = "nodes of ours cannot be started beside an attached cluster; list its nodes as external nodes instead";
 
 /// What the scenario said so far.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +27,16 @@ pub struct Draft {
     pub capacity: Option<usize>,
     /// Nodes that run already.
     pub external: Vec<ExternalNode>,
+    /// The running cluster whose nodes are to be discovered, where one was named.
+    pub attach: Option<AttachSpec>,
+    /// How to prove oneself to those of its nodes for which the provider knows nothing of their own.
+    pub attached_credential: Option<Credential>,
+    /// Nodes whose ownership clash is settled as owned.
+    pub adopted: BTreeSet<NodeName>,
+    /// What may be done to borrowed nodes, by name.
+    pub opt_ins: OptIns,
+    /// Whether nodes may keep parts of their network identity to themselves.
+    pub unknown_identity: UnknownIdentity,
     /// Configuration overrides of every node that is started from now on.
     pub overrides: BTreeMap<String, String>,
     /// Configuration overrides of single nodes.
@@ -43,19 +63,50 @@ impl Draft {
         }
     }
 
+    /// Takes the nodes of `attach` instead of starting any.
+    pub(crate) fn attach_to(
+        &mut self,
+        attach: AttachSpec,
+        credential: Option<Credential>,
+    ) -> Result<(), StepError> {
+        if self.attach.is_some() {
+            return Err(StepError::new(TWO_CLUSTERS));
+        }
+        self.attach = Some(attach);
+        self.attached_credential = credential;
+        Ok(())
+    }
+
     /// What the scenario wants, if it begins with the managed nodes `names`.
-    pub fn spec(&self, app: AppName, names: impl IntoIterator<Item = NodeName>) -> ScenarioSpec {
+    ///
+    /// # Errors
+    /// Managed nodes beside an attached cluster.
+    pub fn spec(
+        &self,
+        app: AppName,
+        names: impl IntoIterator<Item = NodeName>,
+    ) -> Result<ScenarioSpec, StepError> {
         let nodes: Vec<ManagedNode> = names.into_iter().map(|name| self.node(name)).collect();
         let external = self.external.clone();
-        let sources = if nodes.is_empty() {
-            ScenarioSources::ExternalOnly { external }
-        } else {
-            ScenarioSources::Managed { nodes, external }
+        let sources = match (&self.attach, nodes.is_empty()) {
+            (Some(_), false) => return Err(StepError::new(MANAGED_AND_ATTACHED)),
+            (Some(attach), true) => ScenarioSources::Attached {
+                attach: attach.clone(),
+                external,
+            },
+            (None, true) => ScenarioSources::ExternalOnly { external },
+            (None, false) => ScenarioSources::Managed { nodes, external },
         };
-        let mut spec = ScenarioSpec::new(app, sources);
-        spec.readiness = self.readiness.unwrap_or(spec.readiness);
-        spec.ready_within = self.ready_within.unwrap_or(spec.ready_within);
-        spec
+        let defaults = ScenarioSpec::new(app, sources);
+        Ok(ScenarioSpec {
+            readiness: self.readiness.unwrap_or(defaults.readiness),
+            ready_within: self.ready_within.unwrap_or(defaults.ready_within),
+            adopted: self.adopted.clone(),
+            opt_ins: self.opt_ins.clone(),
+            attached_credential: self.attached_credential.clone(),
+            unknown_identity: self.unknown_identity,
+            ..defaults
+        })
     }
 
     /// Checks that there is room for `more` nodes beside the `present` ones.

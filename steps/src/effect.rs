@@ -2,9 +2,9 @@
 //!
 //! Every step module that names nodes lists its phrases in an `EFFECTS` table beside them; a test sees to it that each listed expression is a step and that no step with a `{node}` is missing.
 
-use trellis_domain::{AppName, NodeName, Operation};
+use trellis_domain::{AppName, Capability, NodeName, Operation};
 
-use crate::NodeRef;
+use crate::{NodeRef, external::ExternalRow};
 
 /// One phrase and what it will do.
 pub(crate) struct StepEffects {
@@ -37,7 +37,19 @@ pub(crate) enum Effect {
     /// This node is to have a configuration of its own; it must not run yet, and come later.
     Configures(NodeName),
     /// These nodes run already and are borrowed.
-    Borrows(Vec<NodeName>),
+    Borrows(Vec<ExternalRow>),
+    /// The nodes of this cluster, by a name of the settings or as `provider:cluster`, run already and are borrowed.
+    Attaches(String),
+    /// Somebody else runs so many more nodes; the scenario does not have them yet.
+    Outside(usize),
+    /// The scenario has them: it lists them, or attaches to them through the provider of this name.
+    BorrowsOutside(Option<String>),
+    /// The cluster is one of nodes that are not ours, and is complete now.
+    Gathers,
+    /// This node is ours, although something else says that it is not.
+    Adopts(NodeName),
+    /// This may be done to this node, although it is borrowed.
+    OptsIn(NodeName, Capability),
     /// This node comes into the cluster if it is not in it yet.
     Starts(NodeName),
     /// The step speaks of this node.

@@ -24,7 +24,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use trellis_bootstrap::{Deployer, LedgerError, RunLedger};
+use trellis_bootstrap::{AttachProvider, Deployer, LedgerError, RunLedger};
 use trellis_report::{RunFolder, RunFolderError};
 use trellis_settings::{Environment, Settings};
 
@@ -40,6 +40,7 @@ use crate::{
     CfgsyncCommands, ScenarioKey, ScenarioPlan, StepError, Suite, SuiteApp,
     check::{SelectionError, SuiteCheck, SuiteFacts, check},
     lane::Lanes,
+    outsiders::Outsiders,
 };
 
 const EXIT_RED: u8 = 1;
@@ -53,10 +54,14 @@ const COMMAND: &str = "cargo test --test cucumber --";
 /// Makes a backend of what was said on the command line.
 type MakeDeployer = Box<dyn Fn(&HarnessOptions) -> Arc<dyn Deployer>>;
 
-/// The backend that was chosen for a run.
+/// Makes an attach provider of the same.
+type MakeProvider = Box<dyn Fn(&HarnessOptions) -> Arc<dyn AttachProvider>>;
+
+/// What a run finds and starts nodes with.
 struct Backend {
     name: &'static str,
     deployer: Arc<dyn Deployer>,
+    attach: Vec<Arc<dyn AttachProvider>>,
     budget: usize,
 }
 
@@ -67,6 +72,8 @@ pub struct Harness {
     apps: Vec<SuiteApp>,
     deployers: Vec<(&'static str, MakeDeployer)>,
     default_deployer: Option<&'static str>,
+    attach: Vec<MakeProvider>,
+    outsiders: Option<Arc<dyn Outsiders>>,
     trellis_command: Option<PathBuf>,
     cfgsync_commands: Option<CfgsyncCommands>,
     target: PathBuf,
@@ -107,6 +114,8 @@ impl Harness {
             apps: Vec::new(),
             deployers: Vec::new(),
             default_deployer: None,
+            attach: Vec::new(),
+            outsiders: None,
             trellis_command: None,
             cfgsync_commands: None,
             target: PathBuf::from("target/trellis"),
@@ -134,6 +143,22 @@ impl Harness {
     /// Chooses the backend that is used unless another is asked for.
     pub fn default_deployer(mut self, name: &'static str) -> Self {
         self.default_deployer = Some(name);
+        self
+    }
+
+    /// Adds something that finds the nodes of clusters that run already; features call it by the name that it gives itself.
+    pub fn attach_provider<P: AttachProvider>(
+        mut self,
+        make: impl Fn(&HarnessOptions) -> P + 'static,
+    ) -> Self {
+        self.attach
+            .push(Box::new(move |options| Arc::new(make(options))));
+        self
+    }
+
+    /// Says who runs nodes that are not ours, for features about such nodes.
+    pub fn outsiders(mut self, outsiders: impl Outsiders) -> Self {
+        self.outsiders = Some(Arc::new(outsiders));
         self
     }
 
@@ -205,7 +230,8 @@ impl Harness {
         self.features = features;
         let backend = self.choose_backend(options)?;
         let begun = Instant::now();
-        let checked = self.check(options, &backend)?;
+        let settings = Arc::new(settings);
+        let checked = self.check(options, &settings, &backend)?;
         if options.list {
             summary::list(&checked, options, screen);
             return Ok(ExitCode::SUCCESS);
@@ -244,6 +270,7 @@ impl Harness {
             Some((name, make)) => Ok(Backend {
                 name,
                 deployer: make(options),
+                attach: self.attach.iter().map(|make| make(options)).collect(),
                 budget: options.budget(),
             }),
             None => Err(HarnessError::UnknownDeployer {
@@ -256,6 +283,7 @@ impl Harness {
     fn check(
         &self,
         options: &HarnessOptions,
+        settings: &Arc<Settings>,
         backend: &Backend,
     ) -> Result<SuiteCheck, HarnessError> {
         if self.apps.is_empty() {
@@ -270,6 +298,12 @@ impl Harness {
         let facts = SuiteFacts {
             apps: self.apps.iter().map(app).collect(),
             backend: backend.deployer.capabilities(),
+            attach: backend
+                .attach
+                .iter()
+                .map(|provider| (provider.name(), provider.capabilities()))
+                .collect(),
+            settings: Arc::clone(settings),
             budget: backend.budget,
             missing: aside::missing(&self.apps, options.search_path.as_deref()),
             missing_is_wrong: options.missing == Missing::Fail,
@@ -285,7 +319,7 @@ impl Harness {
     fn run(
         self,
         options: &HarnessOptions,
-        settings: Settings,
+        settings: Arc<Settings>,
         screen: &Screen,
         mut checked: SuiteCheck,
         backend: Backend,
@@ -319,7 +353,7 @@ impl Harness {
     fn prepare(
         self,
         options: &HarnessOptions,
-        settings: Settings,
+        settings: Arc<Settings>,
         screen: &Screen,
         backend: Backend,
         plans: HashMap<ScenarioKey, ScenarioPlan>,
@@ -338,6 +372,7 @@ impl Harness {
         let suite = Suite {
             apps: self.apps,
             deployer: backend.deployer,
+            attach: backend.attach,
             ledger: Arc::new(RunLedger::open(&state, folder.id().parse()?)?),
             folder: folder.path().to_owned(),
             budget: backend.budget,
@@ -346,9 +381,10 @@ impl Harness {
             cancel: CancellationToken::new(),
             progress: Arc::new(Console::new(screen.clone())),
             plans,
-            settings: Arc::new(settings),
+            settings,
             trellis_command: self.trellis_command,
             cfgsync_commands: self.cfgsync_commands,
+            outsiders: self.outsiders,
             clusters: AtomicU64::new(0),
         };
         let command = again_command(self.command, options);

@@ -10,14 +10,17 @@ mod cluster;
 mod draft;
 mod effect;
 mod error;
+mod external;
 mod harness;
 pub mod kv;
 mod lane;
 mod lifecycle;
 mod observation;
+pub mod outsiders;
 mod parameters;
 mod program;
 mod self_test;
+mod sources;
 mod suite;
 mod world;
 

@@ -4,7 +4,7 @@
 
 mod child;
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, path::PathBuf, time::Duration};
 
 use cucumber::{gherkin::Step, given, then, when};
 
@@ -13,10 +13,13 @@ use child::HarnessRun;
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
     effect::{Effect, StepArguments, StepEffects},
+    outsiders::files_below,
 };
 
 /// How long a child run may take unless a phrase says otherwise.
 const RUN_WITHIN: Duration = Duration::from_secs(90);
+/// The file with the settings of a child.
+const SETTINGS: &str = "trellis.toml";
 /// How many ports the child may choose from when a range is given to it.
 const PORT_RANGE: u16 = 40;
 
@@ -32,6 +35,13 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
         expression: "I start the harness on this feature:",
         of: needs_a_feature,
+    },
+    StepEffects {
+        expression: "the harness finds the file {string}:",
+        of: |step| match &step.doc_string {
+            Some(_) => Ok(Vec::new()),
+            None => Err("the step needs a doc string with the file in it".to_owned()),
+        },
     },
 ];
 
@@ -58,6 +68,21 @@ impl SelfTest {
         })
     }
 
+    /// Everything that the child left in its folders, and what it printed.
+    pub(crate) fn written(&self) -> StepResult<Vec<(String, Vec<u8>)>> {
+        let run = self.run()?;
+        let mut written = vec![(
+            "what it printed".to_owned(),
+            run.output().as_bytes().to_vec(),
+        )];
+        for folder in run.folders() {
+            if folder.exists() {
+                files_below(&folder, &mut written)?;
+            }
+        }
+        Ok(written)
+    }
+
     /// Ends a child that still runs.
     pub(crate) async fn end(self) {
         if let Some(run) = self.run {
@@ -75,6 +100,35 @@ fn called_with(world: &mut TrellisWorld, arguments: String) {
         .self_test
         .arguments
         .extend(arguments.split_whitespace().map(str::to_owned));
+}
+
+/// Writes the doc string into a file beside the features of the harness runs that follow in this scenario. `env(THEIRS_1_URL)` and the like are replaced by the addresses of nodes that somebody else runs. A file called `trellis.toml` has the settings of those runs.
+#[given(expr = "the harness finds the file {string}:")]
+#[when(expr = "the harness finds the file {string}:")]
+#[then(expr = "the harness finds the file {string}:")]
+async fn finds_file(world: &mut TrellisWorld, name: String, step: &Step) -> StepResult {
+    let text = step.docstring.clone().unwrap_or_default();
+    let variables = world.outsiders.variables();
+    let urls = variables.iter().filter(|(name, _)| name.ends_with("_URL"));
+    let text = urls.fold(text, |text, (name, url)| {
+        text.replace(&format!("env({name})"), url.expose())
+    });
+    let folder = self_test_folder(world);
+    tokio::fs::create_dir_all(&folder).await?;
+    let file = folder.join(&name);
+    tokio::fs::write(&file, text.trim_start_matches('\n')).await?;
+    if name == SETTINGS {
+        let file = file.display().to_string();
+        world
+            .self_test
+            .arguments
+            .extend(["--config".to_owned(), file]);
+    }
+    Ok(())
+}
+
+fn self_test_folder(world: &TrellisWorld) -> PathBuf {
+    world.folder.join("self-test")
 }
 
 /// Listens on a free port until the scenario ends, and gives the harness runs that follow a range of 41 ports that begins with it.
@@ -120,11 +174,11 @@ async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
             "the step needs a doc string with a feature in it",
         ));
     };
-    let folder = world.folder.join("self-test");
     let run = HarnessRun::start(
-        &folder,
+        &self_test_folder(world),
         feature.trim_start_matches('\n'),
         &world.self_test.arguments,
+        &world.outsiders.variables(),
     )
     .await?;
     world.self_test.run = Some(run);
@@ -285,11 +339,16 @@ fn nothing_left(world: &mut TrellisWorld) -> StepResult {
     )))
 }
 
-/// Kills the process of a node without telling the harness, as somebody else on this machine could.
+/// Kills the process of a node without telling the harness, as somebody else on this machine could; also one of the nodes that somebody else runs, before or after the cluster has come up.
 #[given(expr = "somebody else kills {node}")]
 #[when(expr = "somebody else kills {node}")]
 #[then(expr = "somebody else kills {node}")]
 async fn killed_by_others(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    if let NodeRef::Named(name) = &node
+        && world.outsiders.kill(name).await?
+    {
+        return Ok(());
+    }
     let name = world.resolve(&node).await?;
     let node = world.cluster()?.node(&name)?;
     child::kill_behind_our_back(node.instance.as_deref().unwrap_or_default())

@@ -11,11 +11,13 @@ use std::{
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use trellis_bootstrap::{Application, Deployer, PlannedOperation, Progress, RunLedger};
-use trellis_domain::AppName;
+use trellis_bootstrap::{
+    Application, AttachProvider, Deployer, PlannedOperation, Progress, RunLedger,
+};
+use trellis_domain::{AppName, AttachSpec, Credential};
 use trellis_settings::Settings;
 
-use crate::{Program, StepError, kv::ReplicatedKv, lane::Lanes};
+use crate::{Program, StepError, kv::ReplicatedKv, lane::Lanes, outsiders::Outsiders};
 
 /// An application that scenarios may use, with the ports that its steps need.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub struct SuiteApp {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) kv: Option<Arc<dyn ReplicatedKv>>,
     pub(crate) needs: Vec<Program>,
+    pub(crate) outsiders: Option<Arc<dyn Outsiders>>,
 }
 
 impl SuiteApp {
@@ -32,6 +35,7 @@ impl SuiteApp {
             application: Arc::new(application),
             kv: None,
             needs: Vec::new(),
+            outsiders: None,
         }
     }
 
@@ -46,6 +50,13 @@ impl SuiteApp {
     #[must_use]
     pub fn needs(mut self, program: Program) -> Self {
         self.needs.push(program);
+        self
+    }
+
+    /// Says who runs nodes of it that are not ours, if not those of the harness do, for features about such nodes.
+    #[must_use]
+    pub fn with_outsiders(mut self, outsiders: impl Outsiders) -> Self {
+        self.outsiders = Some(Arc::new(outsiders));
         self
     }
 }
@@ -85,6 +96,8 @@ pub struct Suite {
     pub apps: Vec<SuiteApp>,
     /// The backend for managed nodes.
     pub deployer: Arc<dyn Deployer>,
+    /// What finds the nodes of clusters that run already.
+    pub attach: Vec<Arc<dyn AttachProvider>>,
     /// Where what we own is written down.
     pub ledger: Arc<RunLedger>,
     /// The folder that this run leaves.
@@ -107,6 +120,8 @@ pub struct Suite {
     pub trellis_command: Option<PathBuf>,
     /// The programs of cfgsync, for features about config delivery itself.
     pub cfgsync_commands: Option<CfgsyncCommands>,
+    /// Who runs nodes of others, for features about those.
+    pub outsiders: Option<Arc<dyn Outsiders>>,
     /// Counts clusters, so that each has its own network.
     pub clusters: AtomicU64,
 }
@@ -154,9 +169,60 @@ impl Suite {
         })
     }
 
+    /// The cluster that a phrase calls `name`, with the credential that the settings have for its nodes.
+    pub(crate) fn attach_spec(
+        &self,
+        name: &str,
+    ) -> Result<(AttachSpec, Option<Credential>), StepError> {
+        let providers: Vec<&str> = self.attach.iter().map(|provider| provider.name()).collect();
+        let attach = attach_spec(name, &self.settings, &providers).map_err(StepError::new)?;
+        let of_settings = self.settings.clusters.get(name);
+        let source = of_settings.and_then(|cluster| cluster.credential.as_ref());
+        Ok((attach, self.settings.credential(name, source)?))
+    }
+
     /// A network name that no other cluster of any run has.
     pub(crate) fn next_network(&self) -> String {
-        let number = self.clusters.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{}-{number}", self.ledger.run())
+        format!("{}-{}", self.ledger.run(), self.next_number())
     }
+
+    /// A number that nothing else of this run has.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.clusters.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The cluster that a phrase calls `name`: one of the settings, else `provider:cluster`.
+///
+/// # Errors
+/// Nothing is called so, with what is known; in words.
+pub(crate) fn attach_spec(
+    name: &str,
+    settings: &Settings,
+    providers: &[&str],
+) -> Result<AttachSpec, String> {
+    let of_settings = settings.cluster(name).map(|cluster| cluster.attach.clone());
+    let attach = match (of_settings, name.split_once(':')) {
+        (Ok(attach), _) => attach,
+        (Err(_), Some((provider, cluster))) => AttachSpec {
+            provider: provider.to_owned(),
+            cluster: cluster.to_owned(),
+        },
+        (Err(error), None) => {
+            return Err(format!(
+                "{error}; a cluster that they do not name is written as provider:cluster"
+            ));
+        }
+    };
+    if providers.contains(&attach.provider.as_str()) {
+        return Ok(attach);
+    }
+    let known = match providers {
+        [] => "none is registered".to_owned(),
+        known => format!("known attach providers: {}", known.join(", ")),
+    };
+    Err(format!(
+        "there is no attach provider {:?}; {known}",
+        attach.provider
+    ))
 }

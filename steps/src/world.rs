@@ -18,6 +18,7 @@ use crate::{
     cfgsync::CfgsyncPrograms,
     kv::{KvSession, ReplicaView},
     lane::Lane,
+    outsiders::OutsideClusters,
     self_test::SelfTest,
 };
 
@@ -41,6 +42,8 @@ pub struct TrellisWorld {
     pub(crate) journal: Journal,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) kv: Option<KvSession>,
+    /// For features about nodes that are not ours.
+    pub(crate) outsiders: OutsideClusters,
     /// For features about the harness itself.
     pub(crate) self_test: SelfTest,
     /// For features about config delivery itself.
@@ -81,6 +84,7 @@ impl TrellisWorld {
             journal: Journal::default(),
             cluster: None,
             kv: None,
+            outsiders: OutsideClusters::default(),
             self_test: SelfTest::default(),
             cfgsync: CfgsyncPrograms::default(),
             places: None,
@@ -137,13 +141,13 @@ impl TrellisWorld {
     pub async fn boot(&mut self, names: impl IntoIterator<Item = NodeName>) -> StepResult {
         self.draft()?;
         let app = self.suite.app(self.draft.app.as_ref())?.clone();
-        let spec = self.draft.spec(app.application.name().clone(), names);
+        let spec = self.draft.spec(app.application.name().clone(), names)?;
         self.take_places(&spec).await?;
         let request = BootstrapRequest {
             app: Arc::clone(&app.application),
             deployer: Arc::clone(&self.suite.deployer),
             delivery: Arc::new(CfgsyncDelivery),
-            attach: Vec::new(),
+            attach: self.suite.attach.clone(),
             cluster: ClusterRequest {
                 network: self.suite.next_network(),
                 folder: self.folder.join("cluster"),
@@ -159,11 +163,9 @@ impl TrellisWorld {
         let boot = tokio::spawn(Cluster::boot(request, journal));
         let cluster = boot.await.map_err(StepError::from)??;
         self.kv = app.kv.map(|port| KvSession::new(port, cluster.clone()));
-        self.suite.progress.note(&format!(
-            "{}\n{}",
-            self.title,
-            trellis_report::inventory_table(&cluster.inventory().snapshot())
-        ));
+        self.suite
+            .progress
+            .note(&format!("{}\n{}", self.title, shown_nodes(&cluster)));
         self.cluster = Some(cluster);
         Ok(())
     }
@@ -302,11 +304,24 @@ impl TrellisWorld {
             Some(cluster) => release(&cluster).await,
             None => Ok(()),
         };
+        self.outsiders = OutsideClusters::default();
         // Also when something is left: reports may keep this World for long, and others wait for its places.
         self.places = None;
         self.lane = None;
         released
     }
+}
+
+/// The nodes of a cluster as a table, with those that it lacks, and what is not known of them.
+pub(crate) fn shown_nodes(cluster: &Cluster) -> String {
+    let table = trellis_report::inventory_table(&cluster.inventory().snapshot());
+    let missing = cluster.missing().iter();
+    let missing = missing.map(|node| format!("\nmissing: {node}"));
+    let unknown = cluster.unknown().iter();
+    let unknown = unknown.map(|field| format!("\nnot known: {field}"));
+    missing
+        .chain(unknown)
+        .fold(table, |text, line| text + &line)
 }
 
 /// Releases a cluster. A background task of it that panicked is a failure, too, also when it did so while it was ended.

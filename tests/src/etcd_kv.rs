@@ -83,8 +83,7 @@ impl ReplicatedKv for EtcdPort {
     }
 
     async fn put(&self, node: &NodeHandle, key: &str, value: &str) -> Result<(), KvRefusal> {
-        let write = json!({"key": encoded(key), "value": encoded(value)});
-        self.gateway(node)?.ask("v3/kv/put", write).await.map(drop)
+        self.gateway(node)?.put(key, value).await
     }
 
     async fn get(
@@ -93,13 +92,7 @@ impl ReplicatedKv for EtcdPort {
         key: &str,
         read: Read,
     ) -> Result<Option<String>, KvRefusal> {
-        let question = json!({"key": encoded(key), "serializable": read == Read::Local});
-        let answer = self.gateway(node)?.ask("v3/kv/range", question).await?;
-        // An empty value is left out, a key that is not there has no entry at all.
-        let Some(entry) = answer.pointer("/kvs/0") else {
-            return Ok(None);
-        };
-        decoded(text(entry, "/value")).map(Some)
+        self.gateway(node)?.get(key, read).await
     }
 
     async fn add_learner(&self, _: &NodeHandle, node: &NodeHandle) -> Result<(), KvRefusal> {
@@ -115,7 +108,7 @@ impl ReplicatedKv for EtcdPort {
 
 /// The JSON gateway of one node.
 #[derive(Clone)]
-struct Gateway {
+pub(crate) struct Gateway {
     http: reqwest::Client,
     url: Url,
 }
@@ -126,6 +119,30 @@ impl Gateway {
             http: http.clone(),
             url: node.endpoint("http")?.url().clone(),
         })
+    }
+
+    /// That of a node that is no scenario's; `None` if `url` is none.
+    pub(crate) fn at(http: &reqwest::Client, url: &str) -> Option<Self> {
+        Some(Self {
+            http: http.clone(),
+            url: url.parse().ok()?,
+        })
+    }
+
+    /// Writes, and returns when the write is acknowledged.
+    pub(crate) async fn put(&self, key: &str, value: &str) -> Result<(), KvRefusal> {
+        let write = json!({"key": encoded(key), "value": encoded(value)});
+        self.ask("v3/kv/put", write).await.map(drop)
+    }
+
+    pub(crate) async fn get(&self, key: &str, read: Read) -> Result<Option<String>, KvRefusal> {
+        let question = json!({"key": encoded(key), "serializable": read == Read::Local});
+        let answer = self.ask("v3/kv/range", question).await?;
+        // An empty value is left out, a key that is not there has no entry at all.
+        let Some(entry) = answer.pointer("/kvs/0") else {
+            return Ok(None);
+        };
+        decoded(text(entry, "/value")).map(Some)
     }
 
     async fn ask(&self, path: &str, question: Value) -> Result<Value, KvRefusal> {
@@ -306,4 +323,60 @@ fn decoded(text: &str) -> Result<String, KvRefusal> {
         .decode(text)
         .map_err(|error| broken(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Member `id` of three, who believes `leader` to lead in `term`.
+    fn state(id: u64, leader: u64, term: u64) -> MemberState {
+        MemberState {
+            cluster: 7,
+            id,
+            leader,
+            term,
+            applied: 1,
+            is_learner: false,
+            voters: (1..=3).map(|id| (id, format!("N{id}"))).collect(),
+            digest: String::new(),
+            keys: 0,
+        }
+    }
+
+    #[test]
+    fn a_leader_is_agreed_on_by_a_majority_in_its_own_term_and_cluster() {
+        let agreed = |others: &[MemberState]| {
+            let leader = state(1, 1, 2);
+            leads(&leader, [&leader].into_iter().chain(others))
+        };
+        assert!(agreed(&[state(2, 1, 2)]));
+        assert!(!agreed(&[]), "a lone opinion");
+        assert!(!agreed(&[state(2, 1, 1), state(3, 3, 2)]), "an old term");
+        let stranger = MemberState {
+            cluster: 8,
+            ..state(2, 1, 2)
+        };
+        assert!(!agreed(&[stranger]), "another cluster");
+        assert!(!agreed(&[state(9, 1, 2)]), "no voter");
+        assert!(!leads(
+            &state(2, 1, 2),
+            [&state(1, 1, 2), &state(2, 1, 2)].into_iter()
+        ));
+    }
+
+    #[test]
+    fn numbers_are_text_or_numbers_or_left_out() {
+        let value = json!({"large": "14387780914492396733", "small": 7});
+        assert_eq!(number(&value, "/large"), 14_387_780_914_492_396_733);
+        assert_eq!(number(&value, "/small"), 7);
+        assert_eq!(number(&value, "/zero"), 0);
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_said_to_be_none() {
+        assert_eq!(decoded(&encoded("gr\u{fc}n")).unwrap(), "gr\u{fc}n");
+        let refused = decoded(&BASE64_STANDARD.encode([0xff])).unwrap_err();
+        assert!(refused.to_string().contains("no text"), "{refused}");
+    }
 }

@@ -3,7 +3,10 @@
 pub mod etcd;
 pub mod etcd_kv;
 pub mod etcd_outside;
+pub mod open_line;
 pub mod openraft;
+pub mod outsiders;
+pub mod signals;
 pub mod site;
 pub mod sleeper;
 pub mod squatter;

@@ -17,6 +17,7 @@ use regex::{Regex, RegexSet};
 use crate::{
     Count, NodeRef, TrellisWorld, Within,
     effect::{StepArguments, StepEffects},
+    sources::Touched,
 };
 
 /// How many known phrases are offered in place of an unknown one.
@@ -33,6 +34,8 @@ pub(crate) fn all_effects() -> impl Iterator<Item = &'static StepEffects> {
         crate::observation::EFFECTS,
         crate::kv::EFFECTS,
         crate::self_test::EFFECTS,
+        crate::sources::EFFECTS,
+        crate::outsiders::EFFECTS,
     ]
     .into_iter()
     .flatten()
@@ -229,6 +232,7 @@ fn parameters() -> HashMap<&'static str, &'static str> {
         (Within::NAME, Within::REGEX),
         (Count::NAME, Count::REGEX),
         (NodeRef::NAME, NodeRef::REGEX),
+        (Touched::NAME, Touched::REGEX),
     ])
 }
 

@@ -1,11 +1,11 @@
 //! Plans: walks through a scenario's steps in thought, and finds what it would need and what would be refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use gherkin::{Feature, Rule, Scenario, Step, StepType};
 use trellis_bootstrap::PlannedOperation;
 use trellis_domain::{
-    AppName, CapabilitySet, NodeName, Operation, Origin, Refusal, SourcesError, UnknownNode,
+    AppName, CapabilitySet, NodeName, Operation, Refusal, SourcesError, UnknownNode,
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     definitions::{Definition, Definitions, Found, step_arguments},
     load::{LoadedFeature, full_name},
     problem::{Problem, Problems},
+    sources::Borrowed,
 };
 use crate::{NodeRef, Program, ScenarioPlan, cluster::in_cluster_already, effect::Effect};
 
@@ -55,18 +56,18 @@ impl Place<'_> {
 }
 
 /// What is known of a scenario's cluster while its steps are walked through.
-struct Walk<'a> {
-    place: &'a Place<'a>,
-    facts: &'a SuiteFacts,
+pub(super) struct Walk<'a> {
+    pub(super) place: &'a Place<'a>,
+    pub(super) facts: &'a SuiteFacts,
     problems: &'a mut Problems,
     app: Option<AppName>,
-    managed: BTreeSet<NodeName>,
-    borrowed: BTreeMap<NodeName, String>,
+    pub(super) managed: BTreeSet<NodeName>,
+    pub(super) borrowed: Borrowed,
     capacity: Option<usize>,
     /// Nodes that were given a configuration before they were known, with the step that did.
     configured: Vec<(NodeName, Step)>,
     /// A step was not understood, so nodes may exist that are not known of.
-    uncertain: bool,
+    pub(super) uncertain: bool,
     plan: ScenarioPlan,
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn plan(
         problems,
         app: None,
         managed: BTreeSet::new(),
-        borrowed: BTreeMap::new(),
+        borrowed: Borrowed::default(),
         capacity: None,
         configured: Vec::new(),
         uncertain: false,
@@ -167,21 +168,23 @@ impl Walk<'_> {
                 }
                 self.app = Some(app);
             }
-            Effect::Founds(names) => names.into_iter().for_each(|name| self.declare(name, step)),
-            Effect::Capacity(capacity) => self.capacity = Some(capacity),
-            Effect::Borrows(names) => {
-                let line = step.position.line;
-                let title = full_name(self.place.feature(), self.place.scenario);
+            Effect::Founds(names) => {
+                self.begin(step);
                 for name in names {
-                    if self.managed.contains(&name) || self.borrowed.contains_key(&name) {
-                        self.problem(step, SourcesError::DuplicateName(name).to_string(), None);
-                    } else {
-                        self.borrowed.insert(name, format!("{title}, line {line}"));
-                    }
+                    self.declare(name, step);
                 }
             }
+            Effect::Capacity(capacity) => self.capacity = Some(capacity),
+            Effect::Borrows(rows) => self.borrow(&rows, step),
+            Effect::Attaches(cluster) => self.attach(&cluster, step),
+            Effect::Outside(count) => self.borrowed.outside += count,
+            Effect::BorrowsOutside(provider) => self.borrow_outside(provider.as_deref(), step),
+            Effect::Gathers => self.gather(step),
+            Effect::Adopts(name) => self.adopt(name, step),
+            Effect::OptsIn(name, capability) => self.opt_in(name, capability, step),
             Effect::Starts(name) => {
                 if !self.knows(&name) {
+                    self.begin(step);
                     self.declare(name, step);
                 }
             }
@@ -195,6 +198,7 @@ impl Walk<'_> {
             Effect::Mentions(node) => self.mention(&node, step),
             Effect::Does(operation, node) => self.operate(operation, &node, step),
             Effect::DoesToAll(operation) => {
+                self.touch_all(operation, step);
                 if let Some(message) = self.incapable(operation, "the managed nodes") {
                     self.problem(step, message, None);
                 }
@@ -221,17 +225,13 @@ impl Walk<'_> {
         self.managed.insert(name);
     }
 
-    fn mention(&mut self, node: &NodeRef, step: &Step) {
+    pub(super) fn mention(&mut self, node: &NodeRef, step: &Step) {
         let NodeRef::Named(name) = node else { return };
-        if self.uncertain || self.knows(name) {
+        if self.uncertain || self.borrowed.is_attached() || self.knows(name) {
             return;
         }
-        let known = self
-            .managed
-            .iter()
-            .chain(self.borrowed.keys())
-            .cloned()
-            .collect();
+        let known = self.managed.iter().chain(self.borrowed.names());
+        let known = known.cloned().collect();
         let unknown = UnknownNode {
             name: name.as_str().to_owned(),
             known,
@@ -242,7 +242,9 @@ impl Walk<'_> {
     fn operate(&mut self, operation: Operation, node: &NodeRef, step: &Step) {
         self.mention(node, step);
         let NodeRef::Named(name) = node else {
-            if let Some(message) = self.incapable(operation, &node.to_string()) {
+            let refused = self.refused_for_all(operation, node);
+            if let Some(message) = refused.or_else(|| self.incapable(operation, &node.to_string()))
+            {
                 self.problem(step, message, None);
             }
             return;
@@ -256,18 +258,8 @@ impl Walk<'_> {
     /// Why `operation` on a known node would be refused, in the words of the refusal at run time.
     fn refusal(&self, operation: Operation, name: &NodeName) -> Option<Refusal> {
         let (node, needs) = (name.clone(), operation.capability());
-        if let Some(listed_in) = self.borrowed.get(name) {
-            let origins = Origin::External {
-                listed_in: listed_in.clone(),
-            }
-            .to_string();
-            let free = CapabilitySet::BORROWED.contains(needs);
-            return (!free).then_some(Refusal::Borrowed {
-                node,
-                operation,
-                origins,
-                needs,
-            });
+        if self.is_borrowed(name) {
+            return self.refusal_of_borrowed(operation, name);
         }
         let has = self.capabilities()?;
         (!has.contains(needs)).then_some(Refusal::Incapable {
@@ -288,16 +280,21 @@ impl Walk<'_> {
 
     /// What managed nodes of the scenario's application can have done to them.
     fn capabilities(&self) -> Option<CapabilitySet> {
+        let of_app = self.capabilities_of_app();
+        of_app.map(|capabilities| capabilities.intersection(self.facts.backend))
+    }
+
+    pub(super) fn capabilities_of_app(&self) -> Option<CapabilitySet> {
         let mut apps = self.facts.apps.iter();
         let app = match &self.app {
             Some(wanted) => apps.find(|(name, _)| name == wanted),
             None => apps.next(),
         };
-        app.map(|(_, capabilities)| capabilities.intersection(self.facts.backend))
+        app.map(|(_, capabilities)| *capabilities)
     }
 
-    fn knows(&self, name: &NodeName) -> bool {
-        self.managed.contains(name) || self.borrowed.contains_key(name)
+    pub(super) fn knows(&self, name: &NodeName) -> bool {
+        self.managed.contains(name) || self.borrowed.has(name)
     }
 
     fn plan_operation(&mut self, node: NodeName, operation: Operation, step: &Step) {
@@ -315,7 +312,13 @@ impl Walk<'_> {
         });
     }
 
-    fn problem(&mut self, step: &Step, message: String, help: Option<String>) {
+    /// Where `step` is, as the nodes that it lists say it at run time.
+    pub(super) fn listed_in(&self, step: &Step) -> String {
+        let title = full_name(self.place.feature(), self.place.scenario);
+        format!("{title}, line {}", step.position.line)
+    }
+
+    pub(super) fn problem(&mut self, step: &Step, message: String, help: Option<String>) {
         let problem = Problem::new(self.place.loaded.text(), step.position.line, message);
         self.problems
             .add(problem.labelled("in this step").helped(help));
@@ -326,6 +329,7 @@ impl Walk<'_> {
         for (name, step) in std::mem::take(&mut self.configured) {
             self.mention(&NodeRef::Named(name), &step);
         }
+        self.settle_borrowed();
         let line = self.place.scenario.position.line;
         let at = |message: String| Problem::new(self.place.loaded.text(), line, message);
         if steps == 0 {
@@ -356,7 +360,7 @@ impl Walk<'_> {
 
     /// The programs that the scenario would run and that are missing.
     fn missing(&self) -> Vec<Program> {
-        if self.managed.is_empty() {
+        if self.managed.is_empty() && self.borrowed.outside == 0 {
             return Vec::new();
         }
         let default = self.facts.apps.first().map(|(name, _)| name);

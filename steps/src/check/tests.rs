@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use cucumber::Parameter as _;
 use tempfile::TempDir;
 use trellis_domain::Capability;
+use trellis_settings::Environment;
 
 use super::{
     definitions::{Definitions, all_effects, compile},
@@ -48,6 +49,11 @@ fn facts() -> SuiteFacts {
             ("absent".parse().unwrap(), all),
         ],
         backend: all.without(Capability::NetworkFault),
+        attach: vec![
+            ("static", CapabilitySet::NONE),
+            ("signals", CapabilitySet::NONE.with(Capability::Pause)),
+        ],
+        settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
         budget: 5,
         missing: vec![(
             "absent".parse().unwrap(),

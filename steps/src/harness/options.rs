@@ -323,7 +323,7 @@ impl HarnessOptions {
     }
 
     /// Where runs write down what they own.
-    pub(crate) fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.state.clone().unwrap_or_else(default_state_folder)
     }
 }

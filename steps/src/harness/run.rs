@@ -13,9 +13,7 @@ use cucumber::{
 };
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use gherkin::{Feature, Rule, Scenario};
-use trellis_report::{
-    FailedStep, FailureReport, LogLine, RunFolder, first_errors, inventory_table,
-};
+use trellis_report::{FailedStep, FailureReport, LogLine, RunFolder, first_errors};
 
 use super::{
     options::HarnessOptions,
@@ -23,7 +21,9 @@ use super::{
     screen::Screen,
     writers::Writers,
 };
-use crate::{ScenarioKey, StepError, Suite, TrellisWorld, check::full_name, lane::SERIAL};
+use crate::{
+    ScenarioKey, StepError, Suite, TrellisWorld, check::full_name, lane::SERIAL, world::shown_nodes,
+};
 
 /// One try of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -192,10 +192,7 @@ async fn collect(world: &TrellisWorld) {
 }
 
 fn gather(world: &TrellisWorld) -> Evidence {
-    let nodes = world
-        .cluster
-        .as_ref()
-        .map(|cluster| inventory_table(&cluster.inventory().snapshot()));
+    let nodes = world.cluster.as_ref().map(shown_nodes);
     let journal = world
         .journal
         .entries()

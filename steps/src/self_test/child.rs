@@ -1,7 +1,7 @@
 //! A run of the harness as a child process.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ops::Deref,
     path::{Path, PathBuf},
     process::Stdio,
@@ -15,6 +15,7 @@ use rustix::{
 };
 use tokio::process::Command;
 use trellis_bootstrap::known_runs;
+use trellis_domain::Secret;
 
 use crate::{StepError, StepResult, child::ChildProcess};
 
@@ -33,11 +34,12 @@ impl Deref for HarnessRun {
 }
 
 impl HarnessRun {
-    /// Starts this program on `feature`, with everything it writes below `folder`.
+    /// Starts this program on `feature`, with everything it writes below `folder`, and `variables` beside those of this process.
     pub(crate) async fn start(
         folder: &Path,
         feature: &str,
         arguments: &[String],
+        variables: &BTreeMap<String, Secret>,
     ) -> StepResult<Self> {
         tokio::fs::create_dir_all(folder).await?;
         let file = folder.join("self.feature");
@@ -50,11 +52,17 @@ impl HarnessRun {
             .arg(folder.join("out"))
             .arg("--state")
             .arg(folder.join("state"))
-            .args(arguments);
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value.expose())));
         Ok(Self {
             process: ChildProcess::start("the harness", &mut command)?,
             folder: folder.to_owned(),
         })
+    }
+
+    /// The folders that it writes into.
+    pub(crate) fn folders(&self) -> [PathBuf; 2] {
+        [self.folder.join("out"), self.folder.join("state")]
     }
 
     /// The process ids in the inventories that it printed.

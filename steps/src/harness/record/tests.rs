@@ -64,6 +64,8 @@ impl Run {
         let suite = Suite {
             apps: Vec::new(),
             deployer: Arc::new(Nowhere),
+            attach: Vec::new(),
+            outsiders: None,
             ledger: Arc::new(ledger),
             folder: folder.path().to_owned(),
             budget: 1,

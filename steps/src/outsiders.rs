@@ -1,0 +1,245 @@
+//! Outsiders: nodes that somebody else runs - the port to them, and phrases that show that they never notice a run.
+//!
+//! Only for features about the harness itself. What runs them is bound at the composition root; nothing of it is in a ledger or carries a label of ours, so that no cleanup could find it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use async_trait::async_trait;
+use cucumber::{given, then, when};
+use trellis_domain::{AttachSpec, Credential, ExternalNode, NodeName, Secret};
+
+use crate::{
+    Count, StepError, StepResult, TrellisWorld,
+    effect::{Effect, StepEffects},
+};
+
+/// The variable that a wanted token is in, for harness runs.
+const TOKEN: &str = "THEIRS_TOKEN";
+
+/// Runs nodes that are not the harness's.
+#[async_trait]
+pub trait Outsiders: Send + Sync + 'static {
+    /// Starts a cluster of nodes with these names, and waits until it takes writes. They want `token` from everybody, if one is given.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming up.
+    async fn start(
+        &self,
+        names: &[NodeName],
+        token: Option<Secret>,
+    ) -> StepResult<Box<dyn OutsideCluster>>;
+}
+
+/// A cluster that somebody else runs. It ends when it is dropped.
+#[async_trait]
+pub trait OutsideCluster: Send + Sync {
+    /// Its nodes, as a scenario would list them.
+    fn nodes(&self) -> Vec<ExternalNode>;
+
+    /// How the attach provider called `provider` finds it.
+    ///
+    /// # Errors
+    /// A provider through which it cannot be found.
+    fn attach(&self, provider: &str) -> StepResult<AttachSpec>;
+
+    /// Kills a node, if it is one of these; says whether it is.
+    ///
+    /// # Errors
+    /// A node that is gone already.
+    async fn kill(&self, node: &NodeName) -> StepResult<bool>;
+
+    /// Checks that every node that was not killed has the same process and data as in the beginning, and that connections to it were not dropped.
+    ///
+    /// # Errors
+    /// What somebody noticed.
+    async fn check_unnoticed(&self) -> StepResult;
+}
+
+pub(crate) const EFFECTS: &[StepEffects] = &[
+    StepEffects {
+        expression: "{count} node(s) that somebody else runs",
+        of: |step| Ok(vec![Effect::Outside(step.get(0)?)]),
+    },
+    StepEffects {
+        expression: "{count} node(s) that somebody else runs, which want a token",
+        of: |step| Ok(vec![Effect::Outside(step.get(0)?)]),
+    },
+    StepEffects {
+        expression: "the nodes that somebody else runs are external nodes of this scenario",
+        of: |_| Ok(vec![Effect::BorrowsOutside(None)]),
+    },
+    StepEffects {
+        expression: "the nodes that somebody else runs are attached through {string}",
+        of: |step| Ok(vec![Effect::BorrowsOutside(Some(step.get(0)?))]),
+    },
+];
+
+/// What a scenario knows of nodes that somebody else runs.
+#[derive(Default)]
+pub(crate) struct OutsideClusters {
+    clusters: Vec<Box<dyn OutsideCluster>>,
+    nodes: usize,
+    token: Option<Secret>,
+}
+
+impl OutsideClusters {
+    /// The names of the next `count` nodes.
+    pub(crate) fn names(present: usize, count: usize) -> impl Iterator<Item = NodeName> {
+        let numbers = present + 1..=present + count;
+        numbers.map(|n| {
+            let name = format!("THEIRS_{n}");
+            name.parse().expect("THEIRS_n is a node name")
+        })
+    }
+
+    fn all(&self) -> StepResult<&[Box<dyn OutsideCluster>]> {
+        if self.clusters.is_empty() {
+            return Err(StepError::new(
+                "nobody else runs nodes so far; say `3 nodes that somebody else runs`",
+            ));
+        }
+        Ok(&self.clusters)
+    }
+
+    /// Variables for harness runs: `THEIRS_1_URL` and so on, and `THEIRS_TOKEN`.
+    pub(crate) fn variables(&self) -> BTreeMap<String, Secret> {
+        let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
+        let urls = nodes.filter_map(|node| {
+            let url = node.endpoints.first()?.url().as_str().trim_end_matches('/');
+            Some((format!("{}_URL", node.name), Secret::from(url.to_owned())))
+        });
+        let token = self.token.clone().map(|token| (TOKEN.to_owned(), token));
+        urls.chain(token).collect()
+    }
+
+    /// Kills the node of this name, if there is one; says whether there is.
+    pub(crate) async fn kill(&self, node: &NodeName) -> StepResult<bool> {
+        for cluster in &self.clusters {
+            if cluster.kill(node).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Starts a cluster of the scenario's application in a way that the harness does not know of, each node as if on a host of its own. The nodes are called `THEIRS_1`, `THEIRS_2` and so on, also over several clusters; harness runs find their addresses in the variables `THEIRS_1_URL` and so on. They are not part of the scenario by that, and end after it.
+#[given(expr = "{count} node(s) that somebody else runs")]
+#[when(expr = "{count} node(s) that somebody else runs")]
+#[then(expr = "{count} node(s) that somebody else runs")]
+async fn somebody_else(world: &mut TrellisWorld, count: Count) -> StepResult {
+    start(world, *count, None).await
+}
+
+/// The same with nodes that answer nobody without a token, which harness runs find in the variable `THEIRS_TOKEN`. It is a new one each time.
+#[given(expr = "{count} node(s) that somebody else runs, which want a token")]
+#[when(expr = "{count} node(s) that somebody else runs, which want a token")]
+#[then(expr = "{count} node(s) that somebody else runs, which want a token")]
+async fn somebody_else_with_token(world: &mut TrellisWorld, count: Count) -> StepResult {
+    let number = world.suite.next_number();
+    let token = format!("token-{}-{number}", std::process::id());
+    start(world, *count, Some(Secret::from(token))).await
+}
+
+async fn start(world: &mut TrellisWorld, count: usize, token: Option<Secret>) -> StepResult {
+    let app = world.suite.app(world.draft.app.as_ref())?;
+    let port = app.outsiders.as_ref().or(world.suite.outsiders.as_ref());
+    let Some(port) = port.cloned() else {
+        return Err(StepError::new(
+            "the composition root has nobody else who runs nodes",
+        ));
+    };
+    let names: Vec<NodeName> = OutsideClusters::names(world.outsiders.nodes, count).collect();
+    let started = port.start(&names, token.clone());
+    let cluster = world.interruptible(started).await??;
+    world.outsiders.nodes += count;
+    world.outsiders.clusters.push(cluster);
+    world.outsiders.token = token.or(world.outsiders.token.take());
+    Ok(())
+}
+
+/// Lists the nodes that somebody else runs so far as external nodes. Must come before the cluster.
+#[given(expr = "the nodes that somebody else runs are external nodes of this scenario")]
+#[when(expr = "the nodes that somebody else runs are external nodes of this scenario")]
+#[then(expr = "the nodes that somebody else runs are external nodes of this scenario")]
+fn list_outsiders(world: &mut TrellisWorld) -> StepResult {
+    let clusters = world.outsiders.all()?.iter();
+    let nodes: Vec<ExternalNode> = clusters.flat_map(|cluster| cluster.nodes()).collect();
+    world.draft()?.external.extend(nodes);
+    Ok(())
+}
+
+/// Attaches the scenario to the cluster that somebody else runs, through an attach provider such as `static`. Must come before the cluster.
+#[given(expr = "the nodes that somebody else runs are attached through {string}")]
+#[when(expr = "the nodes that somebody else runs are attached through {string}")]
+#[then(expr = "the nodes that somebody else runs are attached through {string}")]
+fn attach_outsiders(world: &mut TrellisWorld, provider: String) -> StepResult {
+    let [cluster] = world.outsiders.all()? else {
+        return Err(StepError::new(
+            "somebody else runs several clusters, and a scenario attaches to one",
+        ));
+    };
+    let attach = cluster.attach(&provider)?;
+    let credential = world.outsiders.token.clone().map(Credential::Bearer);
+    world.draft()?.attach_to(attach, credential)
+}
+
+/// Fails unless each node that somebody else runs has the process that it began with and the data that was written then, and still serves a connection that was opened then. Nodes that somebody else killed do not count.
+#[given(expr = "the nodes that somebody else runs never noticed")]
+#[when(expr = "the nodes that somebody else runs never noticed")]
+#[then(expr = "the nodes that somebody else runs never noticed")]
+async fn never_noticed(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        let check = cluster.check_unnoticed();
+        world.interruptible(check).await??;
+    }
+    Ok(())
+}
+
+/// Fails if a file that the harness run left, or what it printed, has the token in it that somebody else's nodes want; also if there is nothing to look at.
+#[given(expr = "nothing that the harness left has the token in it")]
+#[when(expr = "nothing that the harness left has the token in it")]
+#[then(expr = "nothing that the harness left has the token in it")]
+fn no_token_left(world: &mut TrellisWorld) -> StepResult {
+    let Some(token) = &world.outsiders.token else {
+        return Err(StepError::new(
+            "no node wants a token, so none can be looked for",
+        ));
+    };
+    let written = world.self_test.written()?;
+    if written.len() < 2 {
+        return Err(StepError::new("the harness left nothing to look at"));
+    }
+    let holds = |text: &[u8]| {
+        let token = token.expose().as_bytes();
+        text.windows(token.len()).any(|part| part == token)
+    };
+    let found = written.iter().filter(|(_, text)| holds(text));
+    let found: Vec<&str> = found.map(|(what, _)| what.as_str()).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "the token is in {}",
+        found.join(", ")
+    )))
+}
+
+/// Every file below `folder` with what is in it.
+pub(crate) fn files_below(
+    folder: &Path,
+    found: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            files_below(&path, found)?;
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path)?));
+        }
+    }
+    Ok(())
+}
