@@ -87,6 +87,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-local",
             "trellis-observation",
             "trellis-runtime",
+            "trellis-static",
             "trellis-steps",
         ],
     ),

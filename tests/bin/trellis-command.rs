@@ -6,6 +6,7 @@ use std::{env, process::ExitCode};
 
 use openraft_kv::OpenRaftKv;
 use trellis::{LocalConfig, LocalDeployer, command::Trellis};
+use trellis_static::StaticProvider;
 
 fn main() -> ExitCode {
     // The programs of this package are built side by side.
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
                 ..LocalConfig::default()
             })
         })
+        .attach_provider(StaticProvider::new(|name| env::var(name).ok()))
         .main()
 }

@@ -96,8 +96,9 @@ impl Desk {
     ) -> Result<Done, String> {
         let cluster = self.cluster()?;
         let operation = action.operation();
+        let changes = changes(&action);
         self.progress
-            .note(&format!("{by} asks: {operation} {node}"));
+            .note(&format!("{by} asks: {operation} {node}{changes}"));
         let (said, hear) = oneshot::channel();
         let acting = cluster.clone();
         let of_node = node.clone();
@@ -125,6 +126,20 @@ impl Desk {
         let released = released.wait_for(Option::is_some).await;
         let released = released.expect("the desk holds the sender");
         released.clone().expect("the wait was for it")
+    }
+}
+
+/// What is to be different after it.
+fn changes(action: &Action) -> String {
+    let Action::Restart { with } = action else {
+        return String::new();
+    };
+    let changes = with.iter().map(|(path, value)| format!(" {path}={value}"));
+    let changes: String = changes.collect();
+    if changes.is_empty() {
+        changes
+    } else {
+        format!(" with{changes}")
     }
 }
 

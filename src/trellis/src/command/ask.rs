@@ -44,7 +44,7 @@ pub(crate) struct RestartArguments {
 fn change(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
-        _ => Err("give a path and a value, such as raft.heartbeat_ms=50".to_owned()),
+        _ => Err("give a path and a value, such as heartbeat_ms=50".to_owned()),
     }
 }
 
