@@ -12,7 +12,7 @@ use tests::{
     sleeper::Sleeper,
     squatter::Squatted,
 };
-use trellis::{Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
+use trellis::{CfgsyncCommands, Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
 
 fn main() -> ExitCode {
     let app = OpenRaftKv::new(env!("CARGO_BIN_EXE_openraft-kv-node"));
@@ -43,6 +43,10 @@ fn main() -> ExitCode {
             })
         })
         .trellis_command(env!("CARGO_BIN_EXE_trellis-command"))
+        .cfgsync_commands(CfgsyncCommands {
+            server: env!("CARGO_BIN_EXE_cfgsync-server-command").into(),
+            client: env!("CARGO_BIN_EXE_cfgsync-client-command").into(),
+        })
         .target_dir(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../trellis"))
         .main()
 }

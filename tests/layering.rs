@@ -78,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tests",
         &[
+            "cfgsync-runtime",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",
