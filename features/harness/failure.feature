@@ -13,18 +13,21 @@ Feature: A failure tells what was awaited and what was seen
     And it prints "NODE_3:"
     And nothing of that run is left
 
-  Scenario: Sources that nothing can resolve yet are a typed refusal
+  Scenario: An external node that does not answer is named
     When I run the harness on this feature:
       """
       Feature: Outside
         Scenario: An external node beside ours
-          Given external nodes:
-            | node     | url                   |
-            | PUBLIC_1 | http://10.0.0.9:18080 |
+          Given nodes must be ready within 2 seconds
+          And external nodes:
+            | node     | url                |
+            | PUBLIC_1 | http://127.0.0.9:9 |
           And a cluster of 1 node
       """
     Then the exit code is 1
-    And it prints "external nodes (PUBLIC_1) cannot be used yet"
+    And it prints "PUBLIC_1 does not say who it is, so it is known by its address"
+    And it prints "NODE_1: ready"
+    And it prints "PUBLIC_1: not ready; last seen:"
     And nothing of that run is left
 
   Scenario: A node that dies in the middle of a scenario is noticed

@@ -27,7 +27,7 @@ impl Program {
     }
 
     /// Whether it can be run by somebody who looks for programs in the folders of `search_path`.
-    pub(crate) fn is_on(&self, search_path: Option<&OsStr>) -> bool {
+    pub fn is_on(&self, search_path: Option<&OsStr>) -> bool {
         if self.name.components().count() > 1 {
             return is_program(&self.name);
         }

@@ -1,13 +1,15 @@
 //! Who is who: one node that is seen twice is one node, and it is somebody's.
 
 use std::{
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use tests::site::{Site, node};
-use trellis_bootstrap::{BootstrapError, BootstrapRequest, bootstrap};
-use trellis_domain::{MergeError, Ownership};
+use trellis_bootstrap::{BootstrapError, BootstrapRequest, bootstrap, in_one_line};
+use trellis_domain::{Credential, MergeError, Ownership};
 use trellis_local::{LocalConfig, LocalDeployer};
 use trellis_runtime::{Cluster, Journal};
 
@@ -44,6 +46,39 @@ async fn a_node_that_is_seen_through_two_doors_is_one_handle_with_all_its_origin
     );
     for alias in ["SAME_PLACE", "OTHER_PLACE"] {
         assert_eq!(&inventory.node(&name(alias)).unwrap(), one);
+    }
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_wants_a_credential_is_asked_with_it_and_with_no_other() {
+    const TOKEN: &str = "correct-horse";
+    let site = Site::new("credential");
+    let mut theirs = Theirs::prepare(1).with_token(TOKEN);
+    theirs.spawn(1);
+    let listing = theirs.listing(&[]);
+    for (token, wanted) in [
+        (Some(TOKEN), true),
+        (Some("wrong-horse"), false),
+        (None, false),
+    ] {
+        let mut request = request(&site, attached("static", &listing, Vec::new()));
+        request.spec.ready_within = Duration::from_secs(1);
+        request.spec.attached_credential =
+            token.map(|token| Credential::Bearer(token.parse().unwrap()));
+        let journal = Journal::default();
+        let cluster = Cluster::boot(request, journal.clone()).await;
+        assert_eq!(cluster.is_ok(), wanted, "{token:?}");
+        let mut shown = format!("{:?}", journal.entries());
+        match cluster {
+            Ok(cluster) => {
+                let node = cluster.node(&name("LISTED_1")).unwrap();
+                assert_eq!(node.network.auth.as_deref(), Some("bearer"));
+                write!(shown, "{node:?} {:?}", cluster.inventory()).unwrap();
+            }
+            Err(error) => write!(shown, "{error:?} {}", in_one_line(&error)).unwrap(),
+        }
+        assert!(!shown.contains("horse"), "{shown}");
     }
     site.assert_clean();
 }

@@ -26,6 +26,7 @@ pub(crate) struct Theirs {
     folder: TempDir,
     name: String,
     hosts: Ipv4Addr,
+    token: Option<String>,
     nodes: Vec<Member>,
 }
 
@@ -57,6 +58,7 @@ impl Theirs {
             folder: tempfile::tempdir().unwrap(),
             name: format!("theirs-{}-{number}", std::process::id()),
             hosts,
+            token: None,
             nodes: (1..=size)
                 .map(|id| Member {
                     id,
@@ -65,6 +67,13 @@ impl Theirs {
                 })
                 .collect(),
         }
+    }
+
+    /// The same cluster, whose nodes answer nobody without `token`.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        fs::write(self.folder.path().join("token"), token).unwrap();
+        self.token = Some(token.to_owned());
+        self
     }
 
     /// Starts node `id` and waits until it answers.
@@ -93,7 +102,7 @@ impl Theirs {
         let node = &mut self.nodes[usize::from(id) - 1];
         node.process = Some(process);
         node.connection = Some(connection);
-        node.ask();
+        node.ask(self.token.as_deref());
     }
 
     /// What they call their cluster.
@@ -148,7 +157,7 @@ impl Theirs {
         for node in &mut self.nodes {
             let process = node.process.as_mut().expect("it was started");
             assert!(process.try_wait().unwrap().is_none(), "{} ended", node.id);
-            node.ask();
+            node.ask(self.token.as_deref());
         }
     }
 
@@ -159,6 +168,9 @@ impl Theirs {
             self.address(id),
             self.folder.path().join(format!("data-{id}")).display()
         );
+        if self.token.is_some() {
+            text = format!("token_file: token\n{text}");
+        }
         for node in &self.nodes {
             let (id, address) = (node.id, self.address(node.id));
             writeln!(
@@ -184,10 +196,15 @@ pub(crate) fn external(name: &str, url: &str) -> ExternalNode {
 
 impl Member {
     /// One question and its answer on the open connection.
-    fn ask(&mut self) {
+    fn ask(&mut self, token: Option<&str>) {
+        let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let request = format!(
+            "GET /health HTTP/1.1\r\nhost: theirs\r\n{}\r\n",
+            bearer.unwrap_or_default()
+        );
         let connection = self.connection.as_mut().expect("it was connected");
         connection
-            .write_all(b"GET /health HTTP/1.1\r\nhost: theirs\r\n\r\n")
+            .write_all(request.as_bytes())
             .expect("the connection is up");
         let mut reader = BufReader::new(&*connection);
         let mut line = String::new();

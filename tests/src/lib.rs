@@ -2,6 +2,7 @@
 
 pub mod etcd;
 pub mod etcd_kv;
+pub mod etcd_outside;
 pub mod openraft;
 pub mod site;
 pub mod sleeper;

@@ -100,7 +100,7 @@ pub trait NodeControl: NodeOperations {
     ) -> Result<Instance, ProviderError>;
 
     /// Waits until the node's current process has ended, and says how; at once when it has already.
-    /// Never returns for an end that was ordered by [`NodeControl::stop`], [`NodeControl::kill`] or [`NodeControl::teardown`].
+    /// Never returns for an end that was ordered by [`NodeOperations::stop`], [`NodeOperations::kill`] or [`NodeControl::teardown`].
     ///
     /// Cancel-safe.
     async fn exited(&self, node: &NodeName) -> ExitReport;

@@ -7,6 +7,7 @@
 mod application;
 mod attach;
 mod barrier;
+mod cleanup;
 mod compatibility;
 mod delivery;
 mod deployer;
@@ -32,6 +33,7 @@ pub use application::{
 };
 pub use attach::{AttachError, AttachProvider, DiscoveredNode, Discovery, MissingNode};
 pub use barrier::{NodeReadiness, ReadinessBarrier};
+pub use cleanup::Cleanup;
 pub use compatibility::{Incompatibility, UnknownField};
 pub use delivery::{ConfigChannel, ConfigDelivery};
 pub use deployer::{
@@ -44,7 +46,7 @@ pub use fleet::Fleet;
 pub use join::{JoinRequest, Settling, join};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
 pub use node_operations::NodeOperations;
-pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap, collect_owned};
+pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap};
 pub use patch::PatchError;
 pub use peers::{borrowed_peers, seeds};
 pub use preflight::{PlannedOperation, PlannedRefusal, ValidationError};

@@ -8,22 +8,22 @@
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 use trellis_domain::{
-    NodeHandle, NodeInventory, NodeName, NodeSighting, NodeState, OwnedNode, Ownership,
-    ReadinessPolicy, ScenarioSpec, start_waves,
+    NodeHandle, NodeInventory, NodeName, NodeSighting, NodeState, Ownership, ReadinessPolicy,
+    ScenarioSpec, start_waves,
 };
 
 use crate::{
-    Application, AttachProvider, BootstrapError, ClusterRequest, ConfigDelivery, Deployer, Fleet,
-    MissingNode, NodeOperations, PlannedOperation, Progress, ReadinessBarrier, SharedInventory,
-    UnknownField, borrowed_peers, discovery,
+    Application, AttachProvider, BootstrapError, Cleanup, ClusterRequest, ConfigDelivery, Deployer,
+    Fleet, MissingNode, NodeOperations, PlannedOperation, Progress, ReadinessBarrier,
+    SharedInventory, UnknownField, borrowed_peers, discovery,
     identity::{Asked, ask_borrowed},
     preflight::{self, Preflight, check_fit},
 };
@@ -271,12 +271,15 @@ impl Attempt<'_> {
     /// Removes what the attempt started; keeps logs and configurations first when the failure is final.
     async fn abandon(self, is_final: bool) {
         let Some(fleet) = self.fleet else { return };
-        let keep = self.request.keep_on_failure.as_ref().filter(|_| is_final);
         // Before the merge nothing was started that could have left a log.
-        if let (Some(target), Some(inventory)) = (keep, self.inventory) {
-            collect_owned(&fleet, &inventory, target).await;
+        let cleanup = match self.inventory {
+            Some(inventory) => Cleanup::of(&fleet, &inventory.snapshot()),
+            None => Cleanup::new(&fleet, Vec::new()),
+        };
+        if let Some(target) = self.request.keep_on_failure.as_ref().filter(|_| is_final) {
+            cleanup.collect(target).await;
         }
-        if let Err(error) = fleet.teardown().await {
+        if let Err(error) = cleanup.remove().await {
             self.request.progress.note(&error.to_string());
         }
     }
@@ -316,20 +319,6 @@ async fn launch_all(
         inventory.update(|nodes| nodes.started(&node, Some(instance.label)))?;
     }
     Ok(())
-}
-
-/// Copies the logs and configuration of every node of ours below `target`, a folder a node. What cannot be copied is skipped with a warning.
-pub async fn collect_owned(fleet: &Fleet, inventory: &SharedInventory, target: &Path) {
-    let nodes = inventory.snapshot();
-    let ours = nodes
-        .nodes()
-        .filter_map(|node| OwnedNode::try_from(node).ok());
-    for node in ours {
-        let target = target.join(node.name().as_str());
-        if let Err(error) = fleet.control().collect(&node, &target).await {
-            warn!(%node, %error, "logs were not kept");
-        }
-    }
 }
 
 /// Records which nodes are ready, and gives them.

@@ -74,7 +74,7 @@ impl Desk {
             name: self.name.clone(),
             phase,
             supervisor: self.supervisor.clone(),
-            up_for: self.begun.elapsed(),
+            up_for_seconds: self.begun.elapsed().as_secs(),
             spec: self.spec.clone(),
             app: self.app.clone(),
             nodes,

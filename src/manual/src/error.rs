@@ -37,7 +37,7 @@ pub enum UpError {
         kept: Option<PathBuf>,
         /// Why.
         #[source]
-        source: BootstrapError,
+        source: Box<BootstrapError>,
     },
     /// A part of the supervisor broke.
     #[error("the supervisor itself failed: {0}")]

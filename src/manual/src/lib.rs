@@ -14,6 +14,7 @@ mod place;
 mod protocol;
 mod provider;
 mod server;
+mod spec;
 mod supervisor;
 mod wire;
 
@@ -23,5 +24,6 @@ pub use name::{ClusterName, ClusterNameError};
 pub use place::{PlaceError, Supervision, SupervisorId, forget_dead, known_clusters};
 pub use protocol::{Action, ClusterStatus, Done, NodeStatus, Phase, Released};
 pub use provider::{UpClusters, asked_by};
+pub use spec::{SpecError, UpSpec};
 pub use supervisor::{Ended, UpRequest, up};
 pub use wire::WireError;

@@ -269,18 +269,12 @@ pub fn known_clusters(state: &Path) -> Result<Vec<(ClusterName, Supervision)>, P
     Ok(known)
 }
 
-/// Removes the sockets and locks of dead supervisors, and gives the names that are free thereby; what they owned is in their ledgers.
+/// Removes the socket and the lock that the dead supervisor of `name` left, and says whether there was one; what it owned is in its ledger.
 ///
 /// # Errors
 /// What cannot be read or removed.
-pub fn forget_dead(state: &Path) -> Result<Vec<ClusterName>, PlaceError> {
-    let mut forgotten = Vec::new();
-    for (name, _) in known_clusters(state)? {
-        if Place::of(state, &name).forget_dead()? {
-            forgotten.push(name);
-        }
-    }
-    Ok(forgotten)
+pub fn forget_dead(state: &Path, name: &ClusterName) -> Result<bool, PlaceError> {
+    Place::of(state, name).forget_dead()
 }
 
 fn clusters(state: &Path) -> PathBuf {
@@ -371,7 +365,7 @@ mod tests {
         assert!(matches!(again, ClaimError::Taken(Some(id)) if id == supervisor()));
         let live = Supervision::Live(Some(supervisor()));
         assert_eq!(known_clusters(state.path()).unwrap(), [(name(), live)]);
-        assert_eq!(forget_dead(state.path()).unwrap(), []);
+        assert!(!forget_dead(state.path(), &name()).unwrap());
         claim.release().unwrap();
         assert_eq!(place.supervision().unwrap(), Supervision::Absent);
         assert!(!place.folder().exists());
@@ -392,7 +386,7 @@ mod tests {
         listener.set_nonblocking(false).unwrap();
         listener.accept().unwrap();
         drop(claim);
-        assert_eq!(forget_dead(state.path()).unwrap(), [name()]);
+        assert!(forget_dead(state.path(), &name()).unwrap());
         assert_eq!(known_clusters(state.path()).unwrap(), []);
     }
 

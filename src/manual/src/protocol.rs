@@ -160,7 +160,7 @@ pub struct ClusterStatus {
     /// Who keeps it.
     pub supervisor: SupervisorId,
     /// How long it has been kept.
-    pub up_for: Duration,
+    pub up_for_seconds: u64,
     /// The file that it was made from.
     pub spec: String,
     /// The application of its nodes.

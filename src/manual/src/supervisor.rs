@@ -221,7 +221,7 @@ async fn boot(
         Ok(Err(source)) => Err(UpError::Bootstrap {
             name: request.name.clone(),
             kept: kept.exists().then_some(kept),
-            source,
+            source: Box::new(source),
         }),
     }
 }

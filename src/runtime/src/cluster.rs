@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use trellis_bootstrap::{
-    Application, BootstrapError, BootstrapRequest, Fleet, JoinRequest, LogTail, MissingNode,
-    NodeOperations, PlannedOperation, Progress, ProviderError, Settling, SharedInventory,
-    UnknownField, bootstrap, collect_owned, join,
+    Application, BootstrapError, BootstrapRequest, Cleanup, Fleet, JoinRequest, LogTail,
+    MissingNode, NodeOperations, PlannedOperation, Progress, ProviderError, Settling,
+    SharedInventory, UnknownField, bootstrap, join,
 };
 use trellis_domain::{
     ManagedNode, NodeHandle, NodeName, NodeState, Operation, Permit, ReadinessPolicy,
@@ -239,7 +239,8 @@ impl Cluster {
         let Some(fleet) = &self.inner.fleet else {
             return;
         };
-        collect_owned(fleet, &self.inner.inventory, target).await;
+        let inventory = self.inner.inventory.snapshot();
+        Cleanup::of(fleet, &inventory).collect(target).await;
     }
 
     /// Ends everything that is ours: background tasks, processes, folders. May be called again.
@@ -251,7 +252,10 @@ impl Cluster {
             warn!(%error, "not all background tasks ended");
         }
         match &self.inner.fleet {
-            Some(fleet) => fleet.teardown().await,
+            Some(fleet) => {
+                let inventory = self.inner.inventory.snapshot();
+                Cleanup::of(fleet, &inventory).remove().await
+            }
             None => Ok(()),
         }
     }

@@ -21,10 +21,10 @@ use crate::{
 pub fn read_document<T>(
     path: &Path,
     text: &str,
-    make: impl FnOnce(Section<'_>) -> Option<T>,
+    make: impl FnOnce(Section<'_>) -> T,
 ) -> Result<T, SettingsError> {
     let (made, problems) = read(path, text, make);
-    match made.flatten() {
+    match made {
         Some(made) if problems.is_empty() => Ok(made),
         _ => Err(SettingsError::new(problems)),
     }
@@ -89,7 +89,7 @@ impl Section<'_> {
 
     /// Whether `key` is a table, for keys that may be something else.
     pub fn has_table(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| value.is_table())
+        self.get(key).is_some_and(DeValue::is_table)
     }
 
     /// The value of `key` as text, whether it is a text, a number, true or false.

@@ -1,85 +1,175 @@
-//! The `trellis` command: what can be done to the leftovers of runs, outside of any run.
+//! The `trellis` command: clusters that are started by hand, and the leftovers of runs.
+//!
+//! It knows the applications and backends that a composition root registers, so a test crate has a binary of its own that hands over to [`Trellis::main`]. The bare `trellis` knows none; it can look at clusters, act on them, end them, and clean up.
 
-use std::{path::PathBuf, process::ExitCode};
+mod ask;
+mod clean;
+mod console;
+mod down;
+mod exit;
+mod logs;
+mod signals;
+mod status;
+mod up;
 
-use clap::{Parser, Subcommand};
-use trellis_bootstrap::{AbandonedRun, in_one_line, known_runs};
+use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
 
-/// Keeps this machine free of what test runs left behind.
+use clap::{Args, Parser, Subcommand};
+use trellis_bootstrap::{Application, AttachProvider, Deployer};
+use trellis_manual::{ClientError, ClusterClient, ClusterName, asked_by};
+use trellis_settings::{Environment, RunSettings, Settings, SettingsSource};
+
+use exit::Failure;
+
+/// Makes a backend of what the settings say.
+type MakeDeployer = Box<dyn Fn(&RunSettings) -> Arc<dyn Deployer>>;
+
+/// Keeps clusters that are started by hand, and this machine free of what test runs left behind.
+///
+/// A cluster is started from a file by `trellis up` and stays until `trellis down`, Ctrl-C, or the end of its terminal. Meanwhile it can be looked at and acted on from elsewhere, and features can attach to it by its name; they borrow its nodes and cannot end it.
+///
+/// Exit code: 0 done, 1 could not be done, 2 the call, the spec or the settings are wrong, 3 no such cluster is up, 130 ended at once.
 #[derive(Debug, Parser)]
-#[command(name = "trellis", about, arg_required_else_help = true)]
+#[command(name = "trellis", arg_required_else_help = true, verbatim_doc_comment)]
 struct Arguments {
+    #[command(flatten)]
+    place: StateArguments,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ends the processes and removes the folders of runs that were killed.
-    ///
-    /// Runs that are still alive are left alone, and so is everything that no run of ours wrote down as its own.
-    Clean {
-        /// The folder in which runs write down what they own.
-        #[arg(long, env = "TRELLIS_STATE", value_name = "DIR")]
-        state: Option<PathBuf>,
-        /// Says what would be cleaned, and cleans nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Up(up::Arguments),
+    Down(down::Arguments),
+    Status(status::Arguments),
+    Logs(logs::Arguments),
+    Start(ask::StartArguments),
+    Stop(ask::StopArguments),
+    Restart(ask::RestartArguments),
+    Clean(clean::Arguments),
 }
 
-/// Runs the command with the arguments of this process.
-pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Clean { state, dry_run } => clean(
-            &state.unwrap_or_else(trellis_steps::default_state_folder),
-            dry_run,
-        ),
-    }
+/// Where settings and state are.
+#[derive(Debug, Args)]
+struct StateArguments {
+    /// The folder in which runs and clusters write down what they own [default: as trellis.toml says, else in the user's state folder]
+    #[arg(long, env = "TRELLIS_STATE", value_name = "DIR", global = true)]
+    state: Option<PathBuf>,
+    /// The settings [default: the nearest trellis.toml in this folder and those above it]
+    #[arg(long, env = "TRELLIS_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 }
 
-fn clean(state: &std::path::Path, dry_run: bool) -> ExitCode {
-    let known = match known_runs(state) {
-        Ok(known) => known,
-        Err(error) => return fail(&error),
-    };
-    for run in &known.live {
-        println!("{run} is still running and cleans up for itself");
+/// Which cluster is meant.
+#[derive(Debug, Args)]
+struct ClusterArguments {
+    /// The cluster; may be left out while only one is up.
+    #[arg(short, long, value_name = "NAME")]
+    cluster: Option<ClusterName>,
+}
+
+impl StateArguments {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let start = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        let settings = Settings::load(&SettingsSource {
+            file: self.config.clone(),
+            start,
+            environment: Environment::of_process(),
+        });
+        settings.map_err(|error| Failure::wrong_file(&error))
     }
-    if known.abandoned.is_empty() {
-        println!("nothing to clean in {}", state.display());
-    }
-    let mut failed = false;
-    for run in known.abandoned {
-        if dry_run {
-            println!("{} left {} things behind:", run.run(), run.left().len());
-            for resource in run.left() {
-                println!(
-                    "  {} {} of the {} backend",
-                    resource.kind, resource.id, resource.backend
-                );
-            }
-        } else if let Err(failure) = clean_one(run) {
-            failed = true;
-            eprintln!("{failure}");
+
+    /// A state folder that was said needs no settings, so that bad ones keep nobody from cleaning up.
+    fn state(&self) -> Result<PathBuf, Failure> {
+        match &self.state {
+            Some(state) => Ok(state.clone()),
+            None => Ok(self.settings()?.state_folder()),
         }
     }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+
+    fn client(&self, which: &ClusterArguments) -> Result<ClusterClient, Failure> {
+        let state = self.state()?;
+        Ok(which.client(&state)?)
     }
 }
 
-/// Lets every backend end what the run left, then forgets the run.
-fn clean_one(run: AbandonedRun) -> Result<(), String> {
-    let name = run.run().clone();
-    let report = trellis_local::reap(&run).map_err(|error| in_one_line(&error))?;
-    println!("{name}: {report}");
-    run.forget().map_err(|error| in_one_line(&error))
+impl ClusterArguments {
+    fn client(&self, state: &std::path::Path) -> Result<ClusterClient, ClientError> {
+        let by = asked_by("trellis");
+        match &self.cluster {
+            Some(name) => ClusterClient::find(state, name, &by),
+            None => ClusterClient::only(state, &by),
+        }
+    }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{}", in_one_line(error));
-    ExitCode::FAILURE
+/// The command with what it can start; made by a composition root.
+#[must_use]
+#[derive(Default)]
+pub struct Trellis {
+    apps: Vec<Arc<dyn Application>>,
+    deployers: Vec<(&'static str, MakeDeployer)>,
+    attach: Vec<Arc<dyn AttachProvider>>,
+}
+
+impl Trellis {
+    /// A command that can start nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers an application. A spec that names none means the only one.
+    pub fn app(mut self, app: impl Application) -> Self {
+        self.apps.push(Arc::new(app));
+        self
+    }
+
+    /// Registers a backend, made of the settings when it is needed. A spec that names none means the one that the settings name, or the first.
+    pub fn deployer<D: Deployer>(
+        mut self,
+        name: &'static str,
+        make: impl Fn(&RunSettings) -> D + 'static,
+    ) -> Self {
+        let make = move |settings: &RunSettings| -> Arc<dyn Deployer> { Arc::new(make(settings)) };
+        self.deployers.push((name, Box::new(make)));
+        self
+    }
+
+    /// Registers what finds clusters that run already. Clusters of `trellis up` are found without.
+    pub fn attach_provider(mut self, provider: impl AttachProvider) -> Self {
+        self.attach.push(Arc::new(provider));
+        self
+    }
+
+    /// Runs the command with the arguments of this process.
+    pub fn main(self) -> ExitCode {
+        let Arguments { place, command } = Arguments::parse();
+        let done = match command {
+            Command::Up(arguments) => up::run(self, &place, &arguments),
+            Command::Down(arguments) => down::run(&place, &arguments),
+            Command::Status(arguments) => status::run(&place, &arguments),
+            Command::Logs(arguments) => logs::run(&place, &arguments),
+            Command::Start(arguments) => ask::start(&place, &arguments),
+            Command::Stop(arguments) => ask::stop(&place, &arguments),
+            Command::Restart(arguments) => ask::restart(&place, arguments),
+            Command::Clean(arguments) => clean::run(&place, &arguments),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.exit(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -14,6 +14,7 @@ pub use trellis_domain::{
     AppName, Capability, CapabilitySet, NetworkIdentity, NodeHandle, NodeName, PeerId,
 };
 pub use trellis_local::{LocalConfig, LocalDeployer};
+pub use trellis_manual::UpClusters;
 pub use trellis_observation as observation;
 pub use trellis_runtime::Cluster;
 pub use trellis_steps::{

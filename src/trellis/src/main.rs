@@ -1,7 +1,9 @@
-//! The `trellis` command; everything it does is in [`trellis::command`].
+//! The `trellis` command without any application; everything it does is in [`trellis::command`].
 
 use std::process::ExitCode;
 
+use trellis::command::Trellis;
+
 fn main() -> ExitCode {
-    trellis::command::main()
+    Trellis::new().main()
 }

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::{CapabilitySet, NodeIdentity, Origin, Ownership};
+use crate::{CapabilitySet, Credential, NodeIdentity, Origin, Ownership};
 
 fn name(text: &str) -> NodeName {
     text.parse().unwrap()
@@ -87,6 +87,41 @@ fn owned_and_borrowed_at_once_is_an_error_that_changes_nothing() {
     );
     assert_eq!(inventory.version(), version);
     assert!(inventory.node(&name("PUBLIC")).is_err());
+}
+
+#[test]
+fn two_credentials_for_one_node_are_refused_without_being_shown() {
+    let bearer = |token: &str| Some(Credential::Bearer(token.parse().unwrap()));
+    let listed = |credential| NodeSighting {
+        credential,
+        ..external("PUBLIC", 1)
+    };
+    let attached = |credential| NodeSighting {
+        credential,
+        origin: Origin::Attached {
+            cluster: "static:shop".into(),
+        },
+        ..external("SHOP_1", 1)
+    };
+    for (left, right) in [("one", None), ("one", Some("one"))] {
+        let mut inventory = NodeInventory::default();
+        let right = right.and_then(bearer);
+        inventory
+            .merge([listed(bearer(left)), attached(right)])
+            .unwrap();
+        assert_eq!(
+            inventory.node(&name("PUBLIC")).unwrap().credential,
+            bearer("one")
+        );
+    }
+    let mut inventory = NodeInventory::default();
+    let error = inventory
+        .merge([listed(bearer("one")), attached(bearer("two"))])
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "SHOP_1 has one credential as external (a.feature:1) and another as attached (static:shop); give it only once"
+    );
 }
 
 #[test]
