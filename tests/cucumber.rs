@@ -15,7 +15,7 @@ use tests::{
     sleeper::Sleeper,
     squatter::Squatted,
 };
-use trellis::{Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
+use trellis::{CfgsyncCommands, Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
 use trellis_static::StaticProvider;
 
 fn main() -> ExitCode {
@@ -54,6 +54,10 @@ fn main() -> ExitCode {
         .outsiders(RaftOutsiders::new(program, signals.clone()))
         .attach_provider(move |_| signals.clone())
         .trellis_command(env!("CARGO_BIN_EXE_trellis-command"))
+        .cfgsync_commands(CfgsyncCommands {
+            server: env!("CARGO_BIN_EXE_cfgsync-server-command").into(),
+            client: env!("CARGO_BIN_EXE_cfgsync-client-command").into(),
+        })
         .target_dir(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../trellis"))
         .main()
 }

@@ -80,6 +80,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tests",
         &[
+            "cfgsync-runtime",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",

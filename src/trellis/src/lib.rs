@@ -17,4 +17,6 @@ pub use trellis_local::{LocalConfig, LocalDeployer};
 pub use trellis_manual::UpClusters;
 pub use trellis_observation as observation;
 pub use trellis_runtime::Cluster;
-pub use trellis_steps::{Harness, Program, StepError, StepResult, SuiteApp, TrellisWorld, kv};
+pub use trellis_steps::{
+    CfgsyncCommands, Harness, Program, StepError, StepResult, SuiteApp, TrellisWorld, kv,
+};

@@ -1,7 +1,8 @@
 //! Benchmark: nodes that register and fetch, against a bare handler that answers with bodies of the same size.
 //!
 //! Both sides get the same requests from the same clients, in turns within one run, so that a busy machine slows them
-//! alike. Only `cargo bench` measures in full: it passes `--bench`, which `cargo test` does not.
+//! alike. Bodies are served from what is known beforehand, and from what is made of the registrations; how often it
+//! was made is counted. Only `cargo bench` measures in full: it passes `--bench`, which `cargo test` does not.
 //! Without it, or with `--test`, there is one tiny pass. All other arguments are ignored.
 
 use std::{
@@ -12,10 +13,14 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
+use cfgsync_adapter::{
+    CachedSnapshotMaterializer, DynCfgsyncError, NodeArtifacts, NodeArtifactsCatalog,
+    RegistrationSnapshot, RegistrationSnapshotMaterializer, SnapshotConfigSource,
+};
 use cfgsync_artifacts::{ArtifactFile, ArtifactSet};
 use cfgsync_core::{
-    CfgsyncServerState, NodeArtifactsPayload, NodeRegistration, StaticConfigSource, bind_loopback,
-    serve_cfgsync,
+    CfgsyncServerState, NodeArtifactsPayload, NodeConfigSource, NodeRegistration,
+    StaticConfigSource, bind_loopback, serve_cfgsync,
 };
 use reqwest::Client;
 use tokio::{
@@ -54,17 +59,27 @@ fn main() -> Outcome {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         println!(
-            "nodes   cfgsync/s   bare/s   ratio (median of {} rounds)",
+            "nodes  source        cfgsync/s   bare/s   ratio   made (median of {} rounds)",
             effort.rounds
         );
         for &count in effort.node_counts {
-            compare(count, effort.rounds).await?;
+            compare(Kind::Static, count, effort.rounds).await?;
+            compare(Kind::Registered, count, effort.rounds).await?;
         }
         Ok(())
     })
 }
 
-async fn compare(count: usize, rounds: usize) -> Outcome {
+/// Where the served bodies come from.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Known beforehand.
+    Static,
+    /// Made of the registrations, once for a version.
+    Registered,
+}
+
+async fn compare(kind: Kind, count: usize, rounds: usize) -> Outcome {
     let requests: Arc<[Bytes]> = (0..count).map(request).collect::<Result<_, _>>()?;
     let clients: Vec<Client> = (0..WORKERS).map(|_| client()).collect::<Result<_, _>>()?;
     let bare = bare(&payload(0)?).await?;
@@ -74,9 +89,10 @@ async fn compare(count: usize, rounds: usize) -> Outcome {
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     let mut ratios = Vec::new();
+    let mut made = 0;
     for round in 0..rounds {
         // A server for each round: each node registers as a new one.
-        let cfgsync = cfgsync(count).await?;
+        let cfgsync = cfgsync(kind, count).await?;
         connect(&clients, &cfgsync.url).await?;
         let measure = async |url: &str| register_and_fetch(&clients, url, &requests).await;
         let (a, b) = if round % 2 == 0 {
@@ -86,13 +102,18 @@ async fn compare(count: usize, rounds: usize) -> Outcome {
             let b = measure(&bare).await?;
             (measure(&cfgsync.url).await?, b)
         };
+        made = cfgsync
+            .made
+            .as_ref()
+            .map_or(0, |made| made.materializations());
         ratios.push(b.as_secs_f64() / a.as_secs_f64());
         ours.push(rate(count, a));
         theirs.push(rate(count, b));
     }
     let (ours, theirs) = (median(ours), median(theirs));
     println!(
-        "{count:>5}   {ours:>9.0}   {theirs:>6.0}   {:>5.2}",
+        "{count:>5}  {:<12}  {ours:>9.0}   {theirs:>6.0}   {:>5.2}   {made} times",
+        format!("{kind:?}"),
         median(ratios)
     );
     Ok(())
@@ -159,6 +180,7 @@ async fn work(
 struct Serving {
     url: String,
     task: AbortHandle,
+    made: Option<Arc<SnapshotConfigSource>>,
 }
 
 impl Drop for Serving {
@@ -167,15 +189,46 @@ impl Drop for Serving {
     }
 }
 
-async fn cfgsync(count: usize) -> Outcome<Serving> {
-    let payloads = (0..count).map(|index| Ok((name(index), payload(index)?)));
-    let source = StaticConfigSource::new(payloads.collect::<Outcome<Vec<_>>>()?);
+/// The same bodies as those that are known beforehand.
+struct Application {
+    nodes: usize,
+}
+
+impl RegistrationSnapshotMaterializer for Application {
+    fn materialize_snapshot(
+        &self,
+        registrations: &RegistrationSnapshot,
+    ) -> Result<Option<NodeArtifactsCatalog>, DynCfgsyncError> {
+        if registrations.len() < self.nodes {
+            return Ok(None);
+        }
+        let nodes = registrations.iter().map(|node| NodeArtifacts {
+            identifier: node.identifier.clone(),
+            files: vec![file(&node.identifier)],
+        });
+        Ok(Some(NodeArtifactsCatalog::new(nodes.collect())))
+    }
+}
+
+async fn cfgsync(kind: Kind, count: usize) -> Outcome<Serving> {
+    let (source, made): (Arc<dyn NodeConfigSource>, _) = match kind {
+        Kind::Static => {
+            let payloads = (0..count).map(|index| Ok((name(index), payload(index)?)));
+            let payloads = payloads.collect::<Outcome<Vec<_>>>()?;
+            (Arc::new(StaticConfigSource::new(payloads)), None)
+        }
+        Kind::Registered => {
+            let application = CachedSnapshotMaterializer::new(Application { nodes: count });
+            let source = Arc::new(SnapshotConfigSource::new(application));
+            (Arc::clone(&source) as _, Some(source))
+        }
+    };
     let listener = bind_loopback(0).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let state = CfgsyncServerState::new(Arc::new(source));
+    let state = CfgsyncServerState::new(source);
     let served = tokio::spawn(serve_cfgsync(listener, state, std::future::pending()));
     let task = served.abort_handle();
-    Ok(Serving { url, task })
+    Ok(Serving { url, task, made })
 }
 
 /// Reads what it is sent, and has its answer ready.
@@ -211,10 +264,13 @@ fn request(index: usize) -> Outcome<Bytes> {
 }
 
 fn payload(index: usize) -> Outcome<NodeArtifactsPayload> {
-    let line = format!("id: {}\n", name(index));
-    let config = line.repeat(FILE_BYTES / line.len());
-    let files = ArtifactSet::new([ArtifactFile::new("node.yaml", config)])?;
+    let files = ArtifactSet::new([file(&name(index))])?;
     Ok(NodeArtifactsPayload::new(files))
+}
+
+fn file(node: &str) -> ArtifactFile {
+    let line = format!("id: {node}\n");
+    ArtifactFile::new("node.yaml", line.repeat(FILE_BYTES / line.len()))
 }
 
 /// Requests in a second: each node has made two.
