@@ -49,6 +49,11 @@ pub enum WaitState {
 }
 
 impl WaitState {
+    /// Whether the server has said what the node waits for.
+    pub(crate) fn is_known(&self) -> bool {
+        matches!(self, Self::NotReady { .. })
+    }
+
     /// What `error` says about a wait that goes on; the error where it ends one.
     pub(crate) fn of(error: ClientError) -> Result<Self, ClientError> {
         match error {

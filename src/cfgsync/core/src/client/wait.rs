@@ -91,8 +91,11 @@ impl Wait<'_> {
                 ConfigStatus::Ready(payload) => return Ok(payload),
                 ConfigStatus::NotReady { message } => {
                     unknown = 0;
+                    let was_known = self.state.is_known();
                     self.now(WaitState::NotReady { message });
-                    if !held {
+                    if !was_known {
+                        // Now that it is known what for, the next question is to be held.
+                    } else if !held {
                         let pause = retry_after.unwrap_or(POLL_MAX).min(POLL_MAX);
                         sleep(jittered(pause)).await;
                     } else if asked.elapsed() < HELD_MIN {
@@ -122,8 +125,9 @@ impl Wait<'_> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // In whole seconds, and within the deadline, so that the last answer is heard.
         let hold = Duration::from_secs(http.limits().hold.min(left).as_secs());
-        http.node(self.registration, Some(hold).filter(|hold| !hold.is_zero()))
-            .await
+        // A first question is answered at once, so that whoever watches need not wait to learn what for.
+        let hold = Some(hold).filter(|hold| !hold.is_zero() && self.state.is_known());
+        http.node(self.registration, hold).await
     }
 
     /// Says what is waited for now, once.

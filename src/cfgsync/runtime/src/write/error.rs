@@ -56,9 +56,9 @@ impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, left) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{:?} ({}", left.target, left.cause)?;
+            write!(f, "{separator}{} ({}", left.target.display(), left.cause)?;
             match &left.old {
-                Some(old) => write!(f, "; its old version is {old:?})")?,
+                Some(old) => write!(f, "; its old version is {})", old.display())?,
                 None => f.write_str("; there was none before)")?,
             }
         }
