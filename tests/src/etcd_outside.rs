@@ -83,7 +83,7 @@ impl OutsideEtcd {
         let [.., high, low] = std::process::id().to_be_bytes();
         let host = |_| Ipv4Addr::new(127, HOSTS.fetch_add(1, Ordering::Relaxed), high, low);
         let hosts: Vec<Ipv4Addr> = names.iter().map(host).collect();
-        let members = names.iter().zip(&hosts);
+        let members = names.iter().zip(hosts.iter().copied());
         let member = |(name, host)| format!("{name}={}", url(host, PEER_PORT));
         let members: Vec<String> = members.map(member).collect();
         let folder = tempfile::tempdir()?;
@@ -129,7 +129,7 @@ impl OutsideEtcd {
     fn gateways(&self) -> Vec<Gateway> {
         let nodes = self.nodes();
         let alive = nodes.iter().filter(|node| !node.killed);
-        let gateway = |node: &OutsideNode| Gateway::at(&self.http, &url(&node.host, CLIENT_PORT));
+        let gateway = |node: &OutsideNode| Gateway::at(&self.http, &url(node.host, CLIENT_PORT));
         alive.filter_map(gateway).collect()
     }
 
@@ -172,7 +172,7 @@ impl OutsideCluster for OutsideEtcd {
 
 impl OutsideNode {
     fn start(name: &NodeName, host: Ipv4Addr, members: &str, folder: &Path) -> io::Result<Self> {
-        let (client, peer) = (url(&host, CLIENT_PORT), url(&host, PEER_PORT));
+        let (client, peer) = (url(host, CLIENT_PORT), url(host, PEER_PORT));
         let config = json!({
             "name": name.as_str(), "data-dir": folder.join(format!("data-{name}")),
             "listen-client-urls": client, "advertise-client-urls": client,
@@ -217,7 +217,7 @@ impl OutsideNode {
 
     fn listed(&self) -> ExternalNode {
         let http = "http".parse().expect("http is an endpoint name");
-        let endpoint = Endpoint::new(http, &url(&self.host, CLIENT_PORT));
+        let endpoint = Endpoint::new(http, &url(self.host, CLIENT_PORT));
         ExternalNode {
             name: self.name.clone(),
             endpoints: [endpoint.expect("it is a URL")].into(),
@@ -246,6 +246,6 @@ impl Drop for OutsideNode {
     }
 }
 
-fn url(host: &Ipv4Addr, port: u16) -> String {
+fn url(host: Ipv4Addr, port: u16) -> String {
     format!("http://{host}:{port}")
 }

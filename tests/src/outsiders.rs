@@ -55,14 +55,14 @@ impl RaftOutsiders {
             signals,
         }
     }
+}
 
-    /// A host that no other cluster has, also of other test processes.
-    fn host(&self, number: u16) -> Ipv4Addr {
-        let [.., pid_high, pid_low] = std::process::id().to_be_bytes();
-        let net = FIRST_NET + number % NETS;
-        let net = u8::try_from(net).expect("a net is below 256");
-        Ipv4Addr::new(127, net, pid_high, pid_low)
-    }
+/// A host that no other cluster has, also of other test processes.
+fn host(number: u16) -> Ipv4Addr {
+    let [.., pid_high, pid_low] = std::process::id().to_be_bytes();
+    let net = FIRST_NET + number % NETS;
+    let net = u8::try_from(net).expect("a net is below 256");
+    Ipv4Addr::new(127, net, pid_high, pid_low)
 }
 
 #[async_trait]
@@ -73,7 +73,7 @@ impl Outsiders for RaftOutsiders {
         token: Option<Secret>,
     ) -> StepResult<Box<dyn OutsideCluster>> {
         let number = self.clusters.fetch_add(1, Ordering::Relaxed);
-        let host = self.host(number);
+        let host = host(number);
         let folder = tempfile::tempdir()?;
         let port = PORT + 10 * (number / NETS);
         let members = names.iter().zip(1u16..).map(|(name, id)| Member {

@@ -52,12 +52,10 @@ pub fn write_artifacts(
 
     let mut swap = Swap::default();
     let swapped = staged.into_iter().try_for_each(|file| swap.put(file));
-    match swapped.and_then(|()| folders.sync()) {
-        Err(error) => Err(swap.put_back(error)),
-        Ok(()) => {
-            swap.finish();
-            folders.keep();
-            Ok(resolved.into_iter().map(|(target, _)| target).collect())
-        }
+    if let Err(error) = swapped.and_then(|()| folders.sync()) {
+        return Err(swap.put_back(error));
     }
+    swap.finish();
+    folders.keep();
+    Ok(resolved.into_iter().map(|(target, _)| target).collect())
 }

@@ -140,6 +140,7 @@ mod tests {
         };
         let old = left[0].old.as_deref().unwrap();
         assert_eq!(fs::read_to_string(old).unwrap(), "old");
-        assert!(error.to_string().contains(&format!("{old:?}")), "{error}");
+        let shown = old.display().to_string();
+        assert!(error.to_string().contains(&shown), "{error}");
     }
 }
