@@ -15,7 +15,9 @@ use tests::{
     sleeper::Sleeper,
     squatter::Squatted,
 };
-use trellis::{CfgsyncCommands, Harness, LocalConfig, LocalDeployer, Program, SuiteApp};
+use trellis::{
+    CfgsyncCommands, Harness, LocalConfig, LocalDeployer, Program, SuiteApp, UpClusters,
+};
 use trellis_static::StaticProvider;
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
             })
         })
         .attach_provider(|_| StaticProvider::new(|name| std::env::var(name).ok()))
+        .attach_provider(|options| UpClusters::new(options.state()))
         // Features use these to show what becomes of nodes that are not ours.
         .outsiders(RaftOutsiders::new(program, signals.clone()))
         .attach_provider(move |_| signals.clone())

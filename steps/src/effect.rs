@@ -54,6 +54,8 @@ pub(crate) enum Effect {
     Starts(NodeName),
     /// The step speaks of this node.
     Mentions(NodeRef),
+    /// The step speaks of this node, or of one that somebody else runs and the scenario may not have.
+    MentionsAny(NodeRef),
     /// The step does this to this node.
     Does(Operation, NodeRef),
     /// The step does this to every managed node.

@@ -3,12 +3,15 @@
 //! The child is this very program on a feature of its own, with its own run and state folders, so that nothing it does can touch the run it is part of.
 
 mod child;
+mod kept;
 
-use std::{net::TcpListener, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
 
 use cucumber::{gherkin::Step, given, then, when};
 
 use child::HarnessRun;
+use kept::Kept;
+use trellis_domain::Secret;
 
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
@@ -22,11 +25,13 @@ const RUN_WITHIN: Duration = Duration::from_secs(90);
 const SETTINGS: &str = "trellis.toml";
 /// How many ports the child may choose from when a range is given to it.
 const PORT_RANGE: u16 = 40;
+/// Where an only port is looked for: below those that the kernel gives to outgoing connections.
+const ONLY_PORTS: std::ops::Range<u16> = 18_000..19_000;
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
         expression: "somebody else kills {node}",
-        of: |step| Ok(vec![Effect::Mentions(step.get(0)?)]),
+        of: |step| Ok(vec![Effect::MentionsAny(step.get(0)?)]),
     },
     StepEffects {
         expression: "I run the harness on this feature:",
@@ -56,9 +61,11 @@ fn needs_a_feature(step: &StepArguments) -> Result<Vec<Effect>, String> {
 #[derive(Default)]
 pub(crate) struct SelfTest {
     arguments: Vec<String>,
+    variables: BTreeMap<String, Secret>,
     /// Held until the scenario ends, so that the port stays taken.
     taken: Option<TcpListener>,
     run: Option<HarnessRun>,
+    kept: Kept,
 }
 
 impl SelfTest {
@@ -88,6 +95,7 @@ impl SelfTest {
         if let Some(run) = self.run {
             run.end().await;
         }
+        self.kept.end().await;
     }
 }
 
@@ -147,6 +155,27 @@ fn taken_port(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
+/// Gives the harness runs that follow one port to choose from, which is free now; the variable has the URL that a node would have there.
+#[given(expr = "the harness is given one port, whose URL is in the variable {word}")]
+#[when(expr = "the harness is given one port, whose URL is in the variable {word}")]
+#[then(expr = "the harness is given one port, whose URL is in the variable {word}")]
+fn only_port(world: &mut TrellisWorld, variable: String) -> StepResult {
+    // Scenarios of this process begin at different places, and so do other processes.
+    let offset = u64::from(std::process::id()) * 37 + world.suite.next_number();
+    let offset = usize::try_from(offset).unwrap_or_default() % ONLY_PORTS.len();
+    let mut ports = ONLY_PORTS.skip(offset).chain(ONLY_PORTS);
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let Some(port) = free else {
+        return Err(StepError::new(format!("no port of {ONLY_PORTS:?} is free")));
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let test = &mut world.self_test;
+    test.variables.insert(variable, Secret::from(url));
+    let range = format!("{port}-{port}");
+    test.arguments.extend(["--ports".to_owned(), range]);
+    Ok(())
+}
+
 /// Runs this program as a child process on the feature in the doc string, with folders of its own, and waits until it ends, at most 90 seconds. The exit code is not judged here.
 #[given(expr = "I run the harness on this feature:")]
 #[when(expr = "I run the harness on this feature:")]
@@ -174,11 +203,13 @@ async fn start_child(world: &mut TrellisWorld, step: &Step) -> StepResult {
             "the step needs a doc string with a feature in it",
         ));
     };
+    let mut variables = world.outsiders.variables();
+    variables.extend(world.self_test.variables.clone());
     let run = HarnessRun::start(
         &self_test_folder(world),
         feature.trim_start_matches('\n'),
         &world.self_test.arguments,
-        &world.outsiders.variables(),
+        &variables,
     )
     .await?;
     world.self_test.run = Some(run);

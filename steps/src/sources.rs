@@ -245,6 +245,22 @@ async fn is_unreachable(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     )))
 }
 
+/// Fails unless an entry of the scenario's journal has this text in it; what was done to a borrowed node with leave is there.
+#[given(expr = "the journal says {string}")]
+#[when(expr = "the journal says {string}")]
+#[then(expr = "the journal says {string}")]
+fn journal_says(world: &mut TrellisWorld, text: String) -> StepResult {
+    let entries = world.journal.entries();
+    if entries.iter().any(|entry| entry.text.contains(&text)) {
+        return Ok(());
+    }
+    let entries: Vec<String> = entries.into_iter().map(|entry| entry.text).collect();
+    Err(StepError::new(format!(
+        "the journal does not say {text:?}; it says:\n{}",
+        entries.join("\n")
+    )))
+}
+
 /// Fails unless both names mean one node, which two sources list.
 #[given(expr = "{node} and {node} are one node")]
 #[when(expr = "{node} and {node} are one node")]

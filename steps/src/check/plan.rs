@@ -196,6 +196,11 @@ impl Walk<'_> {
                 }
             }
             Effect::Mentions(node) => self.mention(&node, step),
+            Effect::MentionsAny(node) => {
+                if !self.is_outside(&node) {
+                    self.mention(&node, step);
+                }
+            }
             Effect::Does(operation, node) => self.operate(operation, &node, step),
             Effect::DoesToAll(operation) => {
                 self.touch_all(operation, step);

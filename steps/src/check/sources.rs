@@ -134,6 +134,12 @@ impl Walk<'_> {
         names.for_each(|name| self.take_in(name, origin.clone(), step));
     }
 
+    /// Whether somebody else runs a node of this name, in the scenario or not.
+    pub(super) fn is_outside(&self, node: &NodeRef) -> bool {
+        let mut names = OutsideClusters::names(0, self.borrowed.outside);
+        matches!(node, NodeRef::Named(name) if names.any(|outside| outside == *name))
+    }
+
     /// A cluster is about to begin with a node of ours.
     pub(super) fn begin(&mut self, step: &Step) {
         if self.borrowed.is_attached() {

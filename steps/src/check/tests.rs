@@ -232,7 +232,7 @@ fn an_unknown_application_lists_the_known_ones() {
 #[test]
 fn a_malformed_table_says_what_it_should_be() {
     insta::assert_snapshot!(problems("Given external nodes:\n  | name |\n  | A    |"), @r#"
-     × malformed step: the step needs a table with the columns node, url; this one has name
+     × malformed step: the step needs a table with the columns node, url and, where wanted, endpoint, user, password, token; this one has name
       ╭─[features/a.feature:4:5]
     3 │   Scenario: S
     4 │     Given external nodes:
@@ -281,7 +281,14 @@ fn two_nodes_cannot_have_one_name() {
         "Given external nodes:\n  | node | url |\n  | A | http://10.0.0.9:1 |\n  | A | http://10.0.0.9:2 |",
     );
     assert!(
-        text.contains("two nodes of the scenario are called A"),
+        text.contains("A is listed twice with an endpoint http; node names are unique"),
+        "{text}"
+    );
+    let text = problems(
+        "Given external nodes:\n  | node | url |\n  | NODE_2 | http://10.0.0.9:1 |\n  And a cluster of 3 nodes",
+    );
+    assert!(
+        text.contains("two nodes of the scenario are called NODE_2"),
         "{text}"
     );
 }
@@ -447,7 +454,8 @@ fn no_step_means_two_things() {
         let text = text
             .replace("{count}", "3")
             .replace("{int}", "3")
-            .replace("{node}", "NODE_1");
+            .replace("{node}", "NODE_1")
+            .replace("{touched}", "reconfigured");
         let text = text
             .replace("{string}", "\"x\"")
             .replace("is/are", "is")

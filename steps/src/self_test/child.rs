@@ -53,6 +53,8 @@ impl HarnessRun {
             .arg("--state")
             .arg(folder.join("state"))
             .args(arguments)
+            // Its settings are those that the scenario gives it.
+            .env_remove("TRELLIS_CONFIG")
             .envs(variables.iter().map(|(name, value)| (name, value.expose())));
         Ok(Self {
             process: ChildProcess::start("the harness", &mut command)?,
