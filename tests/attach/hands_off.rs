@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use tests::site::{Site, node};
+use tests::{
+    signals::Signals,
+    site::{Site, node},
+};
 use trellis_bootstrap::{BootstrapError, PlannedOperation, ValidationError};
-use trellis_domain::{Capability, NodeState, Operation, Refusal};
+use trellis_domain::{Capability, ExternalNode, NodeState, Operation, Refusal};
 use trellis_runtime::{Cluster, Journal, OperationError};
 
-use crate::{
-    attached, external_only, failure, mixed, name, request, signals::Signals, theirs::Theirs,
-};
+use crate::{attached, external_only, failure, mixed, name, request, theirs::Theirs};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_borrowed_node_is_not_for_is_refused() {
@@ -78,12 +79,23 @@ async fn a_scenario_that_would_touch_a_borrowed_node_is_refused_before_anything_
     site.assert_clean();
 }
 
+/// A provider that knows the processes of the first `size` nodes of `theirs`.
+fn signals(theirs: &Theirs, size: u8) -> Signals {
+    let nodes = (1..=size).map(|id| theirs.external(&format!("LISTED_{id}"), id));
+    let nodes: Vec<ExternalNode> = nodes.collect();
+    let names = nodes.iter().map(|node| node.name.clone());
+    let pids = names.zip((1..=size).map(|id| theirs.pid(id))).collect();
+    let signals = Signals::default();
+    signals.learn("any", nodes, pids);
+    signals
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_opt_in_opens_what_it_names_where_the_provider_can_and_is_written_down() {
     let site = Site::new("opted-in");
     let theirs = Theirs::start(2);
     let mut request = request(&site, attached("signals", "any", Vec::new()));
-    request.attach.push(Arc::new(Signals::of(&theirs, 2)));
+    request.attach.push(Arc::new(signals(&theirs, 2)));
     let (one, two) = (name("LISTED_1"), name("LISTED_2"));
     for capability in [
         Capability::Pause,

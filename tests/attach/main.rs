@@ -1,6 +1,5 @@
 //! Nodes of others beside nodes of ours: who is who, what is refused, who joins whom, and that nothing of theirs is ever touched.
 
-mod signals;
 mod theirs;
 
 mod discovery;

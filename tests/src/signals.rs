@@ -42,7 +42,10 @@ impl AttachProvider for Signals {
     }
 
     fn capabilities(&self) -> CapabilitySet {
-        CapabilitySet::NONE.with(Capability::Pause)
+        // A patch is not what a provider of borrowed nodes could offer, whatever it says.
+        CapabilitySet::NONE
+            .with(Capability::Pause)
+            .with(Capability::ConfigPatch)
     }
 
     async fn discover(&self, cluster: &str) -> Result<Discovery, AttachError> {

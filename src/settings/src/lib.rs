@@ -30,7 +30,7 @@ pub use document::read_document;
 pub use environment::Environment;
 pub use find::FILE_NAME;
 pub use nodes::NodeSettings;
-pub use problem::{SettingsError, SettingsProblem};
+pub use problem::{SettingsError, SettingsProblem, drawn};
 pub use run::{ColorChoice, RunSettings, default_state_folder};
 pub use section::Section;
 pub use settings::{LookupError, Settings, SettingsSource};

@@ -126,22 +126,7 @@ impl SettingsProblem {
     }
 
     fn render(&self, colored: bool) -> String {
-        let theme = if colored {
-            GraphicalTheme::unicode()
-        } else {
-            GraphicalTheme::unicode_nocolor()
-        };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_links(false)
-            // Terminals wrap by themselves, and programs look for whole sentences.
-            .with_wrap_lines(false)
-            .with_context_lines(1);
-        let mut text = String::new();
-        match handler.render_report(&mut text, self) {
-            Ok(()) => text,
-            // A source that cannot be drawn is still a problem to be told of.
-            Err(fmt::Error) => format!("{self}\n"),
-        }
+        drawn(self, colored).unwrap_or_else(|| format!("{self}\n"))
     }
 }
 
@@ -185,4 +170,21 @@ pub(crate) fn nearest<'a>(
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, word)| word)
+}
+
+/// A diagnostic as all of the harness shows them: with the line that is wrong, for a terminal or in plain characters. `None` where its source cannot be drawn; it is still a problem to be told of.
+pub fn drawn(diagnostic: &dyn Diagnostic, colored: bool) -> Option<String> {
+    let theme = if colored {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_links(false)
+        // Terminals wrap by themselves, and programs look for whole sentences.
+        .with_wrap_lines(false)
+        .with_context_lines(1);
+    let mut text = String::new();
+    let drawn = handler.render_report(&mut text, diagnostic);
+    drawn.ok().map(|()| text)
 }

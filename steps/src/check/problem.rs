@@ -2,11 +2,9 @@
 
 use std::{collections::HashSet, fmt, path::Path, sync::Arc};
 
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-    SourceSpan,
-};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use thiserror::Error;
+use trellis_settings::drawn;
 
 /// Something in a feature that keeps it from being run.
 #[derive(Debug, Clone, Error)]
@@ -93,22 +91,8 @@ impl Problem {
 
     /// Draws it for a terminal, or in plain characters.
     pub fn render(&self, colored: bool) -> String {
-        let theme = if colored {
-            GraphicalTheme::unicode()
-        } else {
-            GraphicalTheme::unicode_nocolor()
-        };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_links(false)
-            // Terminals wrap by themselves, and programs look for whole sentences.
-            .with_wrap_lines(false)
-            .with_context_lines(1);
-        let mut text = String::new();
-        match handler.render_report(&mut text, self) {
-            Ok(()) => text,
-            // A source that cannot be drawn is still a problem to be told of.
-            Err(fmt::Error) => format!("{}:{}: {}\n", self.file(), self.line, self.message),
-        }
+        drawn(self, colored)
+            .unwrap_or_else(|| format!("{}:{}: {}\n", self.file(), self.line, self.message))
     }
 }
 
