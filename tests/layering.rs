@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["cfgsync-adapter", "cfgsync-artifacts", "cfgsync-core"],
     ),
     ("trellis-observation", &[]),
+    ("projection", &[]),
     (
         "trellis-bootstrap",
         &["cfgsync-artifacts", "trellis-domain"],

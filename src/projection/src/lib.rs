@@ -1,0 +1,7 @@
+//! Projection: events of a JetStream stream, folded into durable views, exactly once in effect.
+//!
+//! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
+//!
+//! Suggested order of reading: [`types`].
+
+pub mod types;

@@ -1,0 +1,15 @@
+//! Types: what is read from a stream, what is written to a store, and the names of both.
+//!
+//! Values only: nothing here reads, writes or waits.
+
+mod checkpoint;
+mod envelope;
+mod id;
+mod key;
+mod view;
+
+pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint};
+pub use envelope::Envelope;
+pub use id::{TenantId, ViewId, ViewType};
+pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
+pub use view::{StoredView, ViewTable};

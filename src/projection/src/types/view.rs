@@ -1,0 +1,87 @@
+//! Views as they are stored, and the table of one generation of a type.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ViewType, key};
+
+/// A view with where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredView {
+    /// The view.
+    #[serde(rename = "v")]
+    pub view: Value,
+    /// The sequence of the last event that changed it.
+    #[serde(rename = "s")]
+    pub last_seq: u64,
+    /// How many events changed it.
+    #[serde(rename = "n")]
+    pub applied: u64,
+    /// The program that made it.
+    #[serde(rename = "p")]
+    pub program: String,
+}
+
+impl StoredView {
+    /// The bytes that a store keeps. Equal views have equal bytes: the members of an object are in order.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("JSON values are always JSON")
+    }
+
+    /// Reads what [`StoredView::encode`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are not a view.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// Where the views of one type are that were made by one generation of it.
+///
+/// Generations let a new program fill views of its own while the old ones are served.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ViewTable {
+    /// The type.
+    pub view_type: ViewType,
+    /// Which attempt at it, from 1.
+    pub generation: u32,
+}
+
+/// `{type}@{generation}`, escaped as keys are. What follows the last `@` is always the generation.
+impl fmt::Display for ViewTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}@{}",
+            key::escape(self.view_type.as_str()),
+            self.generation
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn equal_views_have_equal_bytes_in_whatever_order_they_were_built() {
+        let stored = |text: &str| StoredView {
+            view: serde_json::from_str(text).unwrap(),
+            last_seq: 7,
+            applied: 2,
+            program: "p".into(),
+        };
+        let one = stored(r#"{"b":1,"a":{"d":2,"c":3}}"#);
+        let other = stored(r#"{"a":{"c":3,"d":2},"b":1}"#);
+        assert_eq!(one.encode(), other.encode());
+        assert_eq!(
+            StoredView::decode(&one.encode()).unwrap().view,
+            json!({"a": {"c": 3, "d": 2}, "b": 1})
+        );
+    }
+}
