@@ -2,6 +2,8 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`].
+//! Suggested order of reading: [`types`], [`settings`].
 
 pub mod types;
+
+pub mod settings;

@@ -1,0 +1,274 @@
+//! Fields: the table of all that can be set. A field is added here and nowhere else.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    Durability, Engine, Settings, SettingsProblem, SourceKind,
+    values::{bytes, count, duration, flag, number, position, text, texts},
+};
+
+const PREFIX: &str = "PROJECTION_";
+/// Variables with the prefix that are not settings: for tests of the node, and the name of the file.
+const NOT_SETTINGS: [&str; 2] = ["PROJECTION_SETTINGS", "PROJECTION_TEST_NATS_URL"];
+
+type Setter = fn(&mut Settings, &Value) -> Result<(), String>;
+
+struct Field {
+    key: &'static str,
+    about: &'static str,
+    set: Setter,
+}
+
+/// A field, for people who look for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldAbout {
+    /// Its key in a file.
+    pub key: &'static str,
+    /// The variable that wins over the file.
+    pub variable: String,
+    /// What it sets.
+    pub about: &'static str,
+}
+
+const fn field(key: &'static str, about: &'static str, set: Setter) -> Field {
+    Field { key, about, set }
+}
+
+const FIELDS: &[Field] = &[
+    field("nats_url", "where the server is", |s, v| {
+        text(v).map(|value| s.nats_url = value)
+    }),
+    field("stream", "the stream to read (required)", |s, v| {
+        text(v).map(|value| s.stream = value)
+    }),
+    field(
+        "subjects",
+        "what of the stream is read; all by default",
+        |s, v| texts(v).map(|value| s.subjects = value),
+    ),
+    field("source", "ordered or durable", |s, v| {
+        source(v).map(|value| s.source = value)
+    }),
+    field("durable", "the name of the durable consumer", |s, v| {
+        text(v).map(|value| s.durable = value)
+    }),
+    field(
+        "heartbeat",
+        "the silence after which delivery starts again",
+        |s, v| duration(v).map(|value| s.heartbeat = value),
+    ),
+    field(
+        "storage_path",
+        "the folder of the views (required)",
+        |s, v| text(v).map(|value| s.storage_path = value.into()),
+    ),
+    field("storage_engine", "mdbx or redb", |s, v| {
+        engine(v).map(|value| s.storage_engine = value)
+    }),
+    field(
+        "storage_bytes_max",
+        "how large the store may grow",
+        |s, v| bytes(v).map(|value| s.storage_bytes_max = value),
+    ),
+    field(
+        "durability",
+        "commit, or an interval such as 100ms",
+        |s, v| durability(v).map(|value| s.durability = value),
+    ),
+    field(
+        "manifest",
+        "the file of the projections (required)",
+        |s, v| text(v).map(|value| s.manifest = value.into()),
+    ),
+    field("multi_tenant", "whether events name tenants", |s, v| {
+        flag(v).map(|value| s.multi_tenant = value)
+    }),
+    field(
+        "default_tenant",
+        "whose events they are that name none",
+        |s, v| tenant(v).map(|value| s.default_tenant = value.into()),
+    ),
+    field(
+        "subject_tenant_token",
+        "the token of the subject that is the tenant",
+        |s, v| position(v).map(|value| s.subject_tenant_token = Some(value)),
+    ),
+    field("batch_events_max", "events in a batch", |s, v| {
+        count(v).map(|value| s.batch.events_max = value)
+    }),
+    field("batch_bytes_max", "bytes of events in a batch", |s, v| {
+        bytes(v).map(|value| s.batch.bytes_max = value)
+    }),
+    field("batch_within", "how long a batch stays open", |s, v| {
+        duration(v).map(|value| s.batch.within = value)
+    }),
+    field(
+        "catch_up_events_max",
+        "events in a batch while far behind",
+        |s, v| count(v).map(|value| s.catch_up.events_max = value),
+    ),
+    field(
+        "catch_up_bytes_max",
+        "bytes in a batch while far behind",
+        |s, v| bytes(v).map(|value| s.catch_up.bytes_max = value),
+    ),
+    field(
+        "catch_up_within",
+        "how long a batch stays open while far behind",
+        |s, v| duration(v).map(|value| s.catch_up.within = value),
+    ),
+    field("catch_up_lag", "how many events behind is far", |s, v| {
+        number(v).map(|value| s.catch_up_lag = value)
+    }),
+    field(
+        "queue_bytes_max",
+        "bytes received and not yet folded",
+        |s, v| bytes(v).map(|value| s.queue_bytes_max = value),
+    ),
+    field("event_bytes_max", "how large an event may be", |s, v| {
+        bytes(v).map(|value| s.event_bytes_max = value)
+    }),
+    field("view_bytes_max", "how large a view may be", |s, v| {
+        bytes(v).map(|value| s.view_bytes_max = value)
+    }),
+    field("gas_max", "how much work an event may cause", |s, v| {
+        number(v).map(|value| s.gas_max = value)
+    }),
+    field(
+        "parked_keys_max",
+        "parked keys before a projection halts",
+        |s, v| count(v).map(|value| s.parked_keys_max = value),
+    ),
+    field("lanes", "threads that fold", |s, v| {
+        lanes(v).map(|value| s.lanes = value)
+    }),
+    field(
+        "breaker_pause",
+        "how long failed storage is left alone",
+        |s, v| duration(v).map(|value| s.breaker_pause = value),
+    ),
+];
+
+/// All fields, in the order in which one should read them.
+pub fn fields() -> impl Iterator<Item = FieldAbout> {
+    FIELDS.iter().map(|field| FieldAbout {
+        key: field.key,
+        variable: variable(field.key),
+        about: field.about,
+    })
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+pub(super) fn set(
+    settings: &mut Settings,
+    key: &str,
+    value: &Value,
+    problems: &mut Vec<SettingsProblem>,
+) {
+    let Some(field) = FIELDS.iter().find(|field| field.key == key) else {
+        problems.push(SettingsProblem::of_field(key, unknown(key)));
+        return;
+    };
+    if let Err(wanted) = (field.set)(settings, value) {
+        problems.push(SettingsProblem::of_field(key, wanted));
+    }
+}
+
+pub(super) fn set_from_variable(
+    settings: &mut Settings,
+    name: &str,
+    text: &str,
+    problems: &mut Vec<SettingsProblem>,
+) {
+    let Some(key) = name.strip_prefix(PREFIX) else {
+        return;
+    };
+    if NOT_SETTINGS.contains(&name) {
+        return;
+    }
+    let key = key.to_lowercase();
+    let Some(field) = FIELDS.iter().find(|field| field.key == key) else {
+        problems.push(SettingsProblem::of_field(name, unknown(&key)));
+        return;
+    };
+    if let Err(wanted) = (field.set)(settings, &Value::String(text.to_owned())) {
+        problems.push(SettingsProblem::of_field(name, wanted));
+    }
+}
+
+/// What no default can be given for.
+pub(super) fn require(settings: &Settings, problems: &mut Vec<SettingsProblem>) {
+    let missing = [
+        ("stream", settings.stream.is_empty()),
+        ("storage_path", settings.storage_path.as_os_str().is_empty()),
+        ("manifest", settings.manifest.as_os_str().is_empty()),
+    ];
+    for (key, missing) in missing {
+        let named = |problem: &SettingsProblem| {
+            problem.subject() == key || problem.subject() == variable(key)
+        };
+        if missing && !problems.iter().any(named) {
+            let what = format!("is missing; set it in the file, or as {}", variable(key));
+            problems.push(SettingsProblem::of_field(key, what));
+        }
+    }
+}
+
+fn unknown(key: &str) -> String {
+    /// Below it, words have little but their first letters in common.
+    const LIKENESS_MIN: f64 = 0.8;
+    let likeness = |field: &Field| strsim::jaro_winkler(key, field.key);
+    let nearest = FIELDS
+        .iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest.filter(|field| likeness(field) >= LIKENESS_MIN) {
+        Some(field) => format!("is not a setting; did you mean {}?", field.key),
+        None => "is not a setting".to_owned(),
+    }
+}
+
+fn tenant(value: &Value) -> Result<String, String> {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| "must be a text".to_owned())
+}
+
+fn source(value: &Value) -> Result<SourceKind, String> {
+    match value.as_str() {
+        Some("ordered") => Ok(SourceKind::Ordered),
+        Some("durable") => Ok(SourceKind::Durable),
+        _ => Err("must be ordered or durable".to_owned()),
+    }
+}
+
+fn engine(value: &Value) -> Result<Engine, String> {
+    match value.as_str() {
+        Some("mdbx") => Ok(Engine::Mdbx),
+        Some("redb") => Ok(Engine::Redb),
+        _ => Err("must be mdbx or redb".to_owned()),
+    }
+}
+
+fn durability(value: &Value) -> Result<Durability, String> {
+    /// More than this may be folded again after a crash, which nobody who writes it means.
+    const INTERVAL_MAX: Duration = Duration::from_secs(60);
+    if value.as_str() == Some("commit") {
+        return Ok(Durability::Commit);
+    }
+    let interval = duration(value)
+        .ok()
+        .filter(|interval| *interval <= INTERVAL_MAX);
+    let interval = interval.map(Durability::Interval);
+    interval.ok_or_else(|| "must be commit, or an interval of at most 1m such as 100ms".to_owned())
+}
+
+fn lanes(value: &Value) -> Result<usize, String> {
+    let lanes = count(value).ok().filter(|lanes| *lanes <= 64);
+    lanes.ok_or_else(|| "must be a whole number from 1 to 64".to_owned())
+}
