@@ -1,0 +1,44 @@
+//! The port to what keeps bytes: named tables of ordered keys, one writer, readers that see one moment.
+//!
+//! It knows nothing of views. A table exists as soon as something is put into it.
+
+use super::{StorageError, Visit};
+
+/// An engine.
+pub(super) trait Kv: Send + Sync {
+    /// Begins to read the store as it is now.
+    fn read(&self) -> Result<Box<dyn KvRead + '_>, StorageError>;
+
+    /// Runs `change` in one transaction, which is committed if it succeeds and leaves no trace if not.
+    fn write(
+        &self,
+        change: &mut dyn FnMut(&mut dyn KvWrite) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError>;
+
+    /// Brings what was committed to the disk.
+    fn sync(&self) -> Result<(), StorageError>;
+}
+
+/// The store at one moment.
+pub(super) trait KvRead {
+    /// The value of `key`.
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Shows entries in order from `from` on, until `visit` has enough.
+    fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
+}
+
+/// Entries to put, or to remove where the value is `None`.
+pub(super) type Entries<'a, 'b> = &'a mut dyn Iterator<Item = (&'b [u8], Option<&'b [u8]>)>;
+
+/// A transaction that writes.
+pub(super) trait KvWrite {
+    /// The value of `key`.
+    fn get(&mut self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Puts or removes each of `entries`, which are quickest in order.
+    fn put_all(&mut self, table: &str, entries: Entries<'_, '_>) -> Result<(), StorageError>;
+
+    /// Removes everything from `table`.
+    fn clear(&mut self, table: &str) -> Result<(), StorageError>;
+}

@@ -1,0 +1,235 @@
+//! MDBX as an engine: the default.
+//!
+//! Without the write map, because there a full disk is a signal that kills, and never without syncs of any kind, because that does not survive a crash.
+
+use std::{cell::RefCell, collections::HashMap, path::Path};
+
+use signet_libmdbx::{
+    Database, DatabaseFlags, Environment, EnvironmentFlags, Geometry, MdbxError, Mode, ReadError,
+    SyncMode, WriteFlags,
+    tx::aliases::{RoTxUnsync, RwTxUnsync},
+};
+
+use super::{
+    EngineError, StorageError, StoreOptions, Visit,
+    kv::{Entries, Kv, KvRead, KvWrite},
+};
+use crate::settings::Durability;
+
+/// Three tables for each generation of each type of view, and the checkpoints.
+const TABLES_MAX: usize = 1_024;
+
+pub(super) struct Mdbx {
+    environment: Environment,
+}
+
+impl Mdbx {
+    pub(super) fn open(folder: &Path, options: StoreOptions) -> Result<Self, StorageError> {
+        let sync_mode = match options.durability {
+            Durability::Commit => SyncMode::Durable,
+            Durability::Interval(_) => SyncMode::SafeNoSync,
+        };
+        let mut builder = Environment::builder();
+        builder.set_geometry(Geometry {
+            size: Some(0..options.bytes_max),
+            ..Geometry::default()
+        });
+        Self::build(&mut builder, folder, Mode::ReadWrite { sync_mode })
+    }
+
+    pub(super) fn open_to_read(folder: &Path) -> Result<Self, StorageError> {
+        Self::build(&mut Environment::builder(), folder, Mode::ReadOnly)
+    }
+
+    fn build(
+        builder: &mut signet_libmdbx::EnvironmentBuilder,
+        folder: &Path,
+        mode: Mode,
+    ) -> Result<Self, StorageError> {
+        // Views are read at random, so what lies beside them on the disk is not worth reading.
+        let flags = EnvironmentFlags {
+            mode,
+            no_rdahead: true,
+            ..EnvironmentFlags::default()
+        };
+        let opened = builder
+            .set_max_dbs(TABLES_MAX)
+            .set_flags(flags)
+            .open(folder);
+        Ok(Self {
+            environment: opened.map_err(|error| classify("open", error))?,
+        })
+    }
+}
+
+impl Kv for Mdbx {
+    fn read(&self) -> Result<Box<dyn KvRead + '_>, StorageError> {
+        let transaction = self.environment.begin_ro_unsync();
+        let transaction = transaction.map_err(|error| classify("begin to read", error))?;
+        Ok(Box::new(Read {
+            transaction,
+            tables: RefCell::default(),
+        }))
+    }
+
+    fn write(
+        &self,
+        change: &mut dyn FnMut(&mut dyn KvWrite) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let transaction = self.environment.begin_rw_unsync();
+        let transaction = transaction.map_err(|error| classify("begin to write", error))?;
+        let mut write = Write { transaction };
+        // Dropped without a commit, the transaction is undone.
+        change(&mut write)?;
+        write
+            .transaction
+            .commit()
+            .map_err(|error| classify("commit", error))
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.environment
+            .sync(true)
+            .map(drop)
+            .map_err(|error| classify("sync", error))
+    }
+}
+
+struct Read {
+    transaction: RoTxUnsync,
+    /// Looking a table up by name costs more than reading from it.
+    tables: RefCell<HashMap<String, Option<Database>>>,
+}
+
+impl Read {
+    fn table(&self, name: &str) -> Result<Option<Database>, StorageError> {
+        if let Some(known) = self.tables.borrow().get(name) {
+            return Ok(*known);
+        }
+        let table = match self.transaction.open_db_no_cache(Some(name)) {
+            Ok(table) => Some(table),
+            Err(MdbxError::NotFound) => None,
+            Err(error) => return Err(classify("open a table", error)),
+        };
+        self.tables.borrow_mut().insert(name.to_owned(), table);
+        Ok(table)
+    }
+}
+
+impl KvRead for Read {
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(None);
+        };
+        self.transaction.get(table.dbi(), key).map_err(unreadable)
+    }
+
+    fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        use std::borrow::Cow;
+
+        let Some(table) = self.table(table)? else {
+            return Ok(());
+        };
+        let cursor = self.transaction.cursor(table);
+        let mut cursor = cursor.map_err(|error| classify("read", error))?;
+        let entries = cursor.iter_from::<Cow<'_, [u8]>, Cow<'_, [u8]>>(from);
+        let mut entries = entries.map_err(unreadable)?;
+        while let Some((key, value)) = entries.borrow_next().map_err(unreadable)? {
+            if visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Write {
+    transaction: RwTxUnsync,
+}
+
+impl Write {
+    fn table(&self, name: &str) -> Result<Option<Database>, StorageError> {
+        match self.transaction.open_db_no_cache(Some(name)) {
+            Ok(table) => Ok(Some(table)),
+            Err(MdbxError::NotFound) => Ok(None),
+            Err(error) => Err(classify("open a table", error)),
+        }
+    }
+
+    fn table_or_new(&self, name: &str) -> Result<Database, StorageError> {
+        if let Some(table) = self.table(name)? {
+            return Ok(table);
+        }
+        let created = self
+            .transaction
+            .create_db(Some(name), DatabaseFlags::empty());
+        created.map_err(|error| classify("create a table", error))
+    }
+}
+
+impl KvWrite for Write {
+    fn get(&mut self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(None);
+        };
+        self.transaction.get(table.dbi(), key).map_err(unreadable)
+    }
+
+    fn put_all(&mut self, table: &str, entries: Entries<'_, '_>) -> Result<(), StorageError> {
+        let mut entries = entries.peekable();
+        if entries.peek().is_none() {
+            return Ok(());
+        }
+        let table = self.table_or_new(table)?;
+        for (key, value) in entries {
+            let written = match value {
+                Some(value) => self.transaction.put(table, key, value, WriteFlags::UPSERT),
+                None => self.transaction.del(table, key, None).map(drop),
+            };
+            written.map_err(|error| classify("write", error))?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, table: &str) -> Result<(), StorageError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(());
+        };
+        self.transaction
+            .clear_db(table)
+            .map_err(|error| classify("clear a table", error))
+    }
+}
+
+fn unreadable(error: ReadError) -> StorageError {
+    match error {
+        ReadError::Mdbx(error) => classify("read", error),
+        ReadError::Decoding(source) => StorageError::Engine {
+            operation: "read",
+            source: EngineError::boxed(source),
+        },
+    }
+}
+
+/// What MDBX passes on from the system, by its numbers on Linux.
+mod system {
+    pub(super) const EIO: i32 = 5;
+    pub(super) const ENOSPC: i32 = 28;
+    pub(super) const EROFS: i32 = 30;
+    pub(super) const EDQUOT: i32 = 122;
+}
+
+fn classify(operation: &'static str, error: MdbxError) -> StorageError {
+    let source = EngineError::new(error);
+    match error {
+        MdbxError::MapFull | MdbxError::UnableExtendMapSize => StorageError::Full { source },
+        MdbxError::Other(system::EIO | system::ENOSPC | system::EDQUOT) => {
+            StorageError::Disk { source }
+        }
+        MdbxError::Other(system::EROFS)
+        | MdbxError::Access
+        | MdbxError::Permission
+        | MdbxError::WriteTransactionUnsupportedInReadOnlyMode => StorageError::ReadOnly { source },
+        _ => StorageError::Engine { operation, source },
+    }
+}
