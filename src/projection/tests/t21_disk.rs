@@ -1,0 +1,145 @@
+//! Disks that are full or cannot be written: storage says so, nothing half-written is there, and it goes on when there is room again.
+//!
+//! Each test runs itself again where it may mount: in a mount namespace of its own.
+
+mod stamped;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use projection::{
+    settings::Engine,
+    storage::{Breaker, StorageError},
+};
+
+const INSIDE: &str = "PROJECTION_DISK_FOLDER";
+
+/// Runs the test `name` again with a tmpfs of `size` at the folder that it then finds in the environment.
+fn within_a_small_disk(name: &str, size: &str, body: fn(&Path)) {
+    if let Some(folder) = env::var_os(INSIDE) {
+        body(&PathBuf::from(folder));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("mount -t tmpfs -o size={size} none \"$0\" && exec \"$@\"");
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "--", "sh", "-ec", &script])
+        .arg(folder.path())
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, folder.path())
+        .output()
+        .expect("unshare is part of util-linux");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+fn fill_and_make_room(folder: &Path, engine: Engine) {
+    let ballast = folder.join("ballast");
+    fs::write(&ballast, vec![0; 6 << 20]).unwrap();
+    let store = stamped::open(&folder.join("store"), engine);
+    let mut breaker = Breaker::new(Duration::from_millis(1));
+    let mut floor = None;
+    let error = loop {
+        let next = floor.unwrap_or(0) + 1;
+        // Views grow, so that what was enough for the last batch is not for the next.
+        let grown = usize::try_from(next).unwrap() * 8_000;
+        match store.commit(&stamped::padded_batch(floor, next, grown)) {
+            Ok(()) => floor = Some(next),
+            Err(error) => break error,
+        }
+        assert!(next < 1_000, "the disk never became full");
+    };
+    assert!(matches!(error, StorageError::Disk { .. }), "{error:?}");
+    assert!(error.is_transient());
+    breaker.failed(Instant::now());
+    assert!(breaker.wait(Instant::now()).is_some());
+
+    // Still full: still refused, and still what was committed and nothing else.
+    let last = floor.expect("there was room for some");
+    assert!(
+        store
+            .commit(&stamped::padded_batch(floor, last + 1, 8 << 20))
+            .is_err()
+    );
+    assert_eq!(stamped::floor(&store), floor);
+    stamped::assert_whole(&store, last);
+
+    fs::remove_file(&ballast).unwrap();
+    let after = usize::try_from(last + 1).unwrap() * 8_000;
+    store
+        .commit(&stamped::padded_batch(floor, last + 1, after))
+        .expect("there is room again");
+    breaker.succeeded();
+    assert!(breaker.wait(Instant::now()).is_none());
+    drop(store);
+    let store = stamped::open(&folder.join("store"), engine);
+    stamped::assert_whole(&store, last + 1);
+}
+
+#[test]
+fn mdbx_on_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
+    within_a_small_disk(
+        "mdbx_on_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room",
+        "12m",
+        |folder| fill_and_make_room(folder, Engine::Mdbx),
+    );
+}
+
+#[test]
+fn redb_on_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
+    within_a_small_disk(
+        "redb_on_a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room",
+        "12m",
+        |folder| fill_and_make_room(folder, Engine::Redb),
+    );
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_said_to_be_so() {
+    within_a_small_disk(
+        "a_disk_that_cannot_be_written_is_said_to_be_so",
+        "12m",
+        |folder| {
+            let store = stamped::open(&folder.join("store"), Engine::Mdbx);
+            store.commit(&stamped::batch(None, 1)).unwrap();
+            drop(store);
+            remount(folder, "ro");
+            let options = projection::storage::StoreOptions {
+                engine: Engine::Mdbx,
+                bytes_max: 1 << 30,
+                durability: projection::settings::Durability::Commit,
+            };
+            let error = projection::storage::ViewStore::open(&folder.join("store"), options).err();
+            let error = error.expect("it cannot be owned");
+            assert!(
+                matches!(
+                    error,
+                    StorageError::Folder { .. } | StorageError::ReadOnly { .. }
+                ),
+                "{error:?}"
+            );
+            remount(folder, "rw");
+            let store = stamped::open(&folder.join("store"), Engine::Mdbx);
+            stamped::assert_whole(&store, 1);
+            store.commit(&stamped::batch(Some(1), 2)).unwrap();
+        },
+    );
+}
+
+fn remount(folder: &Path, how: &str) {
+    let status = Command::new("mount")
+        .args(["-o", &format!("remount,{how}")])
+        .arg(folder)
+        .status();
+    assert!(status.unwrap().success());
+}
