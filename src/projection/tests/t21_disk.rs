@@ -68,7 +68,7 @@ fn fill_and_make_room(folder: &Path, engine: Engine) {
     let last = floor.expect("there was room for some");
     assert!(
         store
-            .commit(&stamped::padded_batch(floor, last + 1, 8 << 20))
+            .commit(&stamped::padded_batch(floor, last + 1, 100_000))
             .is_err()
     );
     assert_eq!(stamped::floor(&store), floor);
