@@ -2,11 +2,14 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`quarantine`], [`storage`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`].
 
 pub mod types;
 
 pub mod settings;
+
+pub mod manifest;
+pub mod program;
 
 pub mod quarantine;
 pub mod storage;

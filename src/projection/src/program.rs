@@ -1,0 +1,99 @@
+//! Programs: the deterministic rule that folds an event into a view.
+//!
+//! First the keys, from the event alone; then, for each key, the new view. So keys can be folded side by side while each key sees its events in order.
+
+pub mod dag;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::{
+    quarantine::Fault,
+    types::{Envelope, TenantId, ViewId, ViewType},
+};
+
+/// A rule. The same input always gives the same output: it has no clock, no chance, and nowhere to keep anything.
+pub trait Program: Send + Sync {
+    /// Names the program and its version: programs with the same hash give the same views.
+    fn hash(&self) -> &str;
+
+    /// The views that `event` changes; none where it is not for this projection.
+    ///
+    /// # Errors
+    /// The program cannot deal with the event, and never will.
+    fn keys(&self, event: &Envelope, meta: &Meta<'_>) -> Result<Vec<ViewId>, ProgramError>;
+
+    /// What becomes of `view` by `event`.
+    ///
+    /// # Errors
+    /// The program cannot deal with the event, and never will.
+    fn project(
+        &self,
+        view: Option<&Value>,
+        event: &Envelope,
+        meta: &Meta<'_>,
+    ) -> Result<Outcome, ProgramError>;
+}
+
+/// What a program may know beside the event.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta<'a> {
+    /// Where the event is in its stream.
+    pub stream_seq: u64,
+    /// Whose event it is.
+    pub tenant: &'a TenantId,
+    /// The type of the views.
+    pub view_type: &'a ViewType,
+}
+
+/// What becomes of a view.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is this now.
+    View(Value),
+    /// It is no more.
+    Delete,
+    /// It stays as it is.
+    Unchanged,
+}
+
+/// Why a program cannot deal with an event. Always a verdict on the event: the same on every machine and every time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// The event, or the view, is not what the program is for.
+    #[error("at {node}: {what}")]
+    Contract {
+        /// Where in the program.
+        node: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The event causes too much work.
+    #[error("the event needs more than {gas_max} gas")]
+    Gas {
+        /// How much there was.
+        gas_max: u64,
+    },
+    /// The event or the view is too large.
+    #[error("{what} has {bytes} bytes, more than {bytes_max}")]
+    Size {
+        /// Which of them.
+        what: &'static str,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        bytes_max: usize,
+    },
+}
+
+impl ProgramError {
+    /// How it is recorded.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Contract { .. } => Fault::Contract,
+            Self::Gas { .. } => Fault::Gas,
+            Self::Size { .. } => Fault::Size,
+        }
+    }
+}
