@@ -97,3 +97,19 @@ impl ProgramError {
         }
     }
 }
+
+/// About how many bytes a value is as JSON; the same for equal values.
+pub(crate) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(members) => {
+            2 + members
+                .iter()
+                .map(|(name, value)| name.len() + 4 + weight(value))
+                .sum::<usize>()
+        }
+    }
+}

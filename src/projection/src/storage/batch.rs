@@ -21,6 +21,11 @@ impl Batch {
         self.parts.push(part);
     }
 
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ViewType, key};
 
 /// A view with where it comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct StoredView {
     /// The view.
     #[serde(rename = "v")]
@@ -27,7 +27,30 @@ pub struct StoredView {
 impl StoredView {
     /// The bytes that a store keeps. Equal views have equal bytes: the members of an object are in order.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("JSON values are always JSON")
+        Self::encode_parts(&self.view, self.last_seq, self.applied, &self.program)
+    }
+
+    /// The bytes of a view that is not to be copied for it.
+    pub(crate) fn encode_parts(
+        view: &Value,
+        last_seq: u64,
+        applied: u64,
+        program: &str,
+    ) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Parts<'v> {
+            v: &'v Value,
+            s: u64,
+            n: u64,
+            p: &'v str,
+        }
+        let parts = Parts {
+            v: view,
+            s: last_seq,
+            n: applied,
+            p: program,
+        };
+        serde_json::to_vec(&parts).expect("JSON values are always JSON")
     }
 
     /// Reads what [`StoredView::encode`] wrote.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::node::{Arithmetic, Comparison, MetaField, Node, Slot, TextOperation};
 use crate::{
-    program::{Meta, ProgramError},
+    program::{Meta, ProgramError, weight},
     types::Envelope,
 };
 
@@ -351,22 +351,6 @@ fn contract(node: &str, what: &str) -> ProgramError {
     ProgramError::Contract {
         node: node.to_owned(),
         what: what.to_owned(),
-    }
-}
-
-/// About how many bytes a value is as JSON; the same for equal values.
-pub(super) fn weight(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(_) => 8,
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => 2 + items.iter().map(weight).sum::<usize>(),
-        Value::Object(members) => {
-            2 + members
-                .iter()
-                .map(|(name, value)| name.len() + 4 + weight(value))
-                .sum::<usize>()
-        }
     }
 }
 

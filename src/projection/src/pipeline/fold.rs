@@ -1,0 +1,316 @@
+//! Folding: one projection, one batch of events, one part of what is committed.
+
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use super::{
+    decode::{Decoded, Verdict},
+    lane::{Draft, Halt, Item, Lane, Rules, record_of},
+};
+use crate::{
+    manifest::Projection,
+    program::Meta,
+    quarantine::{Fault, PoisonPolicy, Record, RecordKey},
+    storage::{Part, Snapshot, StorageError, ViewStore},
+    stream::BlockedReason,
+    types::{Checkpoint, Envelope, ViewKey},
+};
+
+/// What folding may not exceed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoldLimits {
+    pub(super) view_bytes_max: usize,
+    pub(super) parked_keys_max: usize,
+    pub(super) lanes: usize,
+}
+
+/// A projection that goes on.
+pub(super) struct Folder {
+    projection: Projection,
+    limits: FoldLimits,
+    /// Whether a checkpoint is stored: the first batch of all finds none.
+    stored: bool,
+    checkpoint: Checkpoint,
+    lanes: Vec<Lane>,
+    blocked: Option<BlockedReason>,
+}
+
+/// An event that could not be given to a lane.
+type Stray = (u64, RecordKey, Record);
+
+impl Folder {
+    /// Goes on from `checkpoint`, which is in the store if `stored`, with the keys parked that have records there.
+    pub(super) fn new(
+        projection: Projection,
+        limits: FoldLimits,
+        checkpoint: Checkpoint,
+        stored: bool,
+        store: &ViewStore,
+    ) -> Result<Self, StorageError> {
+        let lanes = (0..limits.lanes.max(1)).map(|_| Lane::default()).collect();
+        let mut folder = Self {
+            projection,
+            limits,
+            stored,
+            checkpoint,
+            lanes,
+            blocked: None,
+        };
+        if folder.projection.policy == PoisonPolicy::ParkKey {
+            let records = store.snapshot()?.records(&folder.projection.table)?;
+            let keys = records
+                .iter()
+                .filter_map(|(_, record)| folder.key_of(record));
+            for key in keys.collect::<Vec<_>>() {
+                let lane = folder.lane_of(&key);
+                folder.lanes[lane].park(key);
+            }
+        }
+        Ok(folder)
+    }
+
+    pub(super) fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.checkpoint.floor
+    }
+
+    pub(super) fn blocked(&self) -> Option<&BlockedReason> {
+        self.blocked.as_ref()
+    }
+
+    pub(super) fn parked_keys(&self) -> usize {
+        self.lanes.iter().map(Lane::parked_keys).sum()
+    }
+
+    fn key_of(&self, record: &Record) -> Option<ViewKey> {
+        let tenant = record.tenant.as_deref()?.into();
+        ViewKey::new(
+            tenant,
+            self.projection.table.view_type.clone(),
+            record.view.clone()?,
+        )
+        .ok()
+    }
+
+    fn lane_of(&self, key: &ViewKey) -> usize {
+        if self.lanes.len() == 1 {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        usize::try_from(hasher.finish() % self.lanes.len() as u64).expect("there are few lanes")
+    }
+
+    /// Folds the events of `batch` that are behind the checkpoint. `None` where there are none, or it is blocked.
+    ///
+    /// # Errors
+    /// The store cannot be read. Then nothing of the batch counts, and it can be folded again.
+    pub(super) fn fold(
+        &mut self,
+        batch: &[Decoded],
+        number: u64,
+        committed: u64,
+        store: &ViewStore,
+    ) -> Result<Option<Part>, StorageError> {
+        if self.blocked.is_some() {
+            return Ok(None);
+        }
+        self.lanes
+            .iter_mut()
+            .for_each(|lane| lane.make_room(committed));
+        // In order and from the checkpoint on, so what is not behind it can only be a duplicate.
+        let fresh =
+            batch.partition_point(|decoded| decoded.delivery.sequence <= self.checkpoint.floor);
+        let mut fresh = &batch[fresh..];
+        loop {
+            let Some(last) = fresh.last() else {
+                return Ok(None);
+            };
+            let (items, strays) = self.sort(fresh);
+            match self.draft(&items, &strays, number, store)? {
+                Ok(drafts) => {
+                    let checkpoint = self
+                        .checkpoint
+                        .advanced(last.delivery.sequence, last.delivery.published);
+                    return Ok(Some(self.part(fresh, drafts, strays, checkpoint)));
+                }
+                Err(halt) => {
+                    // What is before the event goes in; the event and all behind it do not.
+                    let before =
+                        fresh.partition_point(|decoded| decoded.delivery.sequence < halt.sequence);
+                    fresh = &fresh[..before];
+                    self.blocked = Some(BlockedReason::Poison {
+                        sequence: halt.sequence,
+                        reason: halt.reason,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Gives each event to the lanes of its keys.
+    fn sort<'b>(&self, fresh: &'b [Decoded]) -> (Vec<Vec<Item<'b>>>, Vec<Stray>) {
+        let mut items: Vec<Vec<Item<'b>>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        let mut strays = Vec::new();
+        for decoded in fresh {
+            match self.keys(decoded) {
+                Ok(None) => {}
+                Ok(Some((event, keys))) => {
+                    for key in keys {
+                        items[self.lane_of(&key)].push(Item {
+                            decoded,
+                            event,
+                            key,
+                        });
+                    }
+                }
+                Err(verdict) => {
+                    let sequence = decoded.delivery.sequence;
+                    let key = RecordKey {
+                        sequence,
+                        in_table: String::new(),
+                    };
+                    let record = record_of(decoded, verdict, self.projection.program.hash());
+                    strays.push((sequence, key, record));
+                }
+            }
+        }
+        (items, strays)
+    }
+
+    fn keys<'b>(
+        &self,
+        decoded: &'b Decoded,
+    ) -> Result<Option<(&'b Envelope, Vec<ViewKey>)>, Verdict> {
+        let event = decoded.event.as_ref().map_err(Clone::clone)?;
+        let view_type = &self.projection.table.view_type;
+        let meta = Meta {
+            stream_seq: decoded.delivery.sequence,
+            tenant: &event.tenant_id,
+            view_type,
+        };
+        let ids = self.projection.program.keys(event, &meta);
+        let ids = ids.map_err(|error| Verdict {
+            fault: error.fault(),
+            reason: error.to_string(),
+        })?;
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let keys = ids
+            .into_iter()
+            .map(|id| ViewKey::new(event.tenant_id.clone(), view_type.clone(), id));
+        let keys = keys.collect::<Result<Vec<_>, _>>();
+        let keys = keys.map_err(|error| Verdict {
+            fault: Fault::Contract,
+            reason: error.to_string(),
+        })?;
+        Ok(Some((event, keys)))
+    }
+
+    fn draft(
+        &mut self,
+        items: &[Vec<Item<'_>>],
+        strays: &[Stray],
+        number: u64,
+        store: &ViewStore,
+    ) -> Result<Result<Vec<Draft>, Halt>, StorageError> {
+        let rules = Rules {
+            projection: &self.projection,
+            view_bytes_max: self.limits.view_bytes_max,
+            batch: number,
+            halts: self.projection.policy == PoisonPolicy::Halt,
+            parks: self.projection.policy == PoisonPolicy::ParkKey,
+        };
+        let folded: Vec<_> = if let [lane] = &mut self.lanes[..] {
+            vec![lane.fold(&items[0], rules, &store.snapshot()?)?]
+        } else {
+            fold_side_by_side(&mut self.lanes, items, rules, store)?
+        };
+        let stray = strays.first().filter(|_| rules.halts);
+        let stray = stray.map(|(sequence, _, record)| Halt {
+            sequence: *sequence,
+            reason: record.reason.clone(),
+        });
+        let halts = folded
+            .iter()
+            .filter_map(|folded| folded.as_ref().err().cloned());
+        match halts.chain(stray).min_by_key(|halt| halt.sequence) {
+            Some(halt) => Ok(Err(halt)),
+            None => Ok(Ok(folded.into_iter().filter_map(Result::ok).collect())),
+        }
+    }
+
+    fn part(
+        &mut self,
+        fresh: &[Decoded],
+        drafts: Vec<Draft>,
+        strays: Vec<Stray>,
+        checkpoint: Checkpoint,
+    ) -> Part {
+        let expected = self.stored.then_some(self.checkpoint.floor);
+        let mut part = Part::new(self.projection.table.clone(), expected, checkpoint.clone());
+        for decoded in fresh {
+            if let Ok(event) = &decoded.event {
+                part.note_progress(&event.tenant_id, decoded.delivery.sequence);
+            }
+        }
+        let hash = self.projection.program.hash();
+        for (lane, draft) in self.lanes.iter_mut().zip(drafts) {
+            let records = lane.take_over(draft, hash, |key, view| part.put(key, view));
+            records
+                .iter()
+                .for_each(|(key, record)| part.put_record(key, record));
+        }
+        strays
+            .iter()
+            .for_each(|(_, key, record)| part.put_record(key, record));
+        self.checkpoint = checkpoint;
+        self.stored = true;
+        let keys = self.parked_keys();
+        if keys > self.limits.parked_keys_max && self.blocked.is_none() {
+            self.blocked = Some(BlockedReason::TooManyParked { keys });
+        }
+        part
+    }
+}
+
+fn fold_side_by_side(
+    lanes: &mut [Lane],
+    items: &[Vec<Item<'_>>],
+    rules: Rules<'_>,
+    store: &ViewStore,
+) -> Result<Vec<Result<Draft, Halt>>, StorageError> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = lanes
+            .iter_mut()
+            .zip(items)
+            .map(|(lane, items)| {
+                // Taken by the thread that reads through it.
+                scope.spawn(move || {
+                    let snapshot: Snapshot<'_> = store.snapshot()?;
+                    lane.fold(items, rules, &snapshot)
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("folding does not panic"))
+            .collect()
+    })
+}
+
+/// The lowest floor of those that go on; `None` where none does.
+pub(super) fn lowest_floor<'f>(folders: impl IntoIterator<Item = &'f Folder>) -> Option<u64> {
+    let floors: BTreeSet<u64> = folders
+        .into_iter()
+        .filter(|folder| folder.blocked().is_none())
+        .map(Folder::floor)
+        .collect();
+    floors.first().copied()
+}

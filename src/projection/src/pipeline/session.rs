@@ -1,0 +1,240 @@
+//! Sessions: one uninterrupted delivery, from its start after the checkpoints to whatever ends it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    commit::{CommitEnd, Committer, Numbered},
+    decode::{Tenancy, decode},
+    fold::{Folder, lowest_floor},
+    shard::ShardOptions,
+    status::ShardStatus,
+};
+use crate::{
+    storage::{Batch, StorageError, ViewStore},
+    stream::{Delivery, EventSource, ReceiveLimits, StreamError},
+};
+
+/// How long a receiver waits for a first message before it looks at what else there is to do.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Why a session ended.
+pub(super) enum SessionEnd {
+    /// It was told to.
+    Stopped,
+    /// The stream has to be looked at again.
+    Stream(StreamError),
+    /// The store does not take any more.
+    Storage(StorageError),
+    /// No projection goes on.
+    AllBlocked,
+}
+
+enum FoldEnd {
+    Done,
+    AllBlocked,
+    Storage(StorageError),
+}
+
+/// Runs a delivery that was started, until it ends. Then all that was received is in the store, or was never acknowledged.
+pub(super) async fn run(
+    source: &mut dyn EventSource,
+    folders: Vec<Folder>,
+    store: &Arc<ViewStore>,
+    options: &ShardOptions,
+    status: &watch::Sender<ShardStatus>,
+    stop: &CancellationToken,
+) -> SessionEnd {
+    let floor = lowest_floor(&folders).unwrap_or(0);
+    let (durable, mut acknowledgeable) = watch::channel(floor);
+    let (events, received) = mpsc::channel::<Vec<Delivery>>(1);
+    let (batches, folded) = sync_channel::<Numbered>(1);
+    let committed = Arc::new(AtomicU64::new(0));
+    let committer = Committer {
+        store: Arc::clone(store),
+        durability: options.durability,
+        breaker_pause: options.breaker_pause,
+        committed: Arc::clone(&committed),
+        durable,
+        status: status.clone(),
+        stop: stop.clone(),
+    };
+    let committing = spawn_blocking(move || committer.run(&folded));
+    let folding = Folding {
+        folders,
+        store: Arc::clone(store),
+        tenancy: options.tenancy.clone(),
+        event_bytes_max: options.event_bytes_max,
+        lanes: options.fold.lanes,
+        committed,
+        status: status.clone(),
+    };
+    let folding = spawn_blocking(move || folding.run(received, &batches));
+
+    let mut end = receive(source, events, &mut acknowledgeable, options, status, stop).await;
+    let (fold_end, commit_end) = join(folding, committing).await;
+    // Whatever ended the reception, what the threads say is nearer to the cause.
+    end = match (commit_end, fold_end) {
+        (CommitEnd::Failed(error), _) | (_, FoldEnd::Storage(error)) => SessionEnd::Storage(error),
+        (CommitEnd::Stopped, _) => SessionEnd::Stopped,
+        (_, FoldEnd::AllBlocked) => SessionEnd::AllBlocked,
+        _ => end,
+    };
+    let through = *acknowledgeable.borrow();
+    if let Err(error) = source.acknowledge(through).await {
+        tracing::debug!(%error, "the last acknowledgement was not taken; the stream delivers again");
+    }
+    end
+}
+
+async fn join(
+    folding: JoinHandle<FoldEnd>,
+    committing: JoinHandle<CommitEnd>,
+) -> (FoldEnd, CommitEnd) {
+    let folded = folding.await.expect("folding does not panic");
+    let committed = committing.await.expect("committing does not panic");
+    (folded, committed)
+}
+
+/// Receives until something ends it. Dropping `events` at its end lets the threads finish what they have.
+async fn receive(
+    source: &mut dyn EventSource,
+    events: mpsc::Sender<Vec<Delivery>>,
+    acknowledgeable: &mut watch::Receiver<u64>,
+    options: &ShardOptions,
+    status: &watch::Sender<ShardStatus>,
+    stop: &CancellationToken,
+) -> SessionEnd {
+    let mut pending = 0;
+    loop {
+        let batch = if pending > options.catch_up_lag {
+            options.catch_up
+        } else {
+            options.batch
+        };
+        let limits = ReceiveLimits {
+            events_max: batch.events_max,
+            bytes_max: batch.bytes_max.min(options.queue_bytes_max / 3),
+            within: batch.within,
+            idle: IDLE,
+        };
+        let received = tokio::select! {
+            () = stop.cancelled() => return SessionEnd::Stopped,
+            received = source.receive(&limits) => received,
+        };
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => return SessionEnd::Stream(error),
+        };
+        if let Some(last) = received.last() {
+            pending = last.pending;
+            let count = received.len() as u64;
+            status.send_modify(|status| {
+                status.received += count;
+                status.pending = pending;
+            });
+        }
+        if acknowledgeable.has_changed().unwrap_or(false) {
+            let through = *acknowledgeable.borrow_and_update();
+            if let Err(error) = source.acknowledge(through).await {
+                return SessionEnd::Stream(error);
+            }
+        }
+        if received.is_empty() && !events.is_closed() {
+            continue;
+        }
+        // Where the threads are behind, this waits, and nothing more is pulled.
+        tokio::select! {
+            () = stop.cancelled() => return SessionEnd::Stopped,
+            sent = events.send(received) => if sent.is_err() {
+                return SessionEnd::Stopped;
+            },
+        }
+    }
+}
+
+struct Folding {
+    folders: Vec<Folder>,
+    store: Arc<ViewStore>,
+    tenancy: Tenancy,
+    event_bytes_max: usize,
+    lanes: usize,
+    committed: Arc<AtomicU64>,
+    status: watch::Sender<ShardStatus>,
+}
+
+impl Folding {
+    /// Folds what comes until the sender is gone, or nothing goes on. Blocking.
+    fn run(
+        mut self,
+        mut received: mpsc::Receiver<Vec<Delivery>>,
+        batches: &SyncSender<Numbered>,
+    ) -> FoldEnd {
+        let mut number = 0;
+        while let Some(deliveries) = received.blocking_recv() {
+            number += 1;
+            let decoded = decode(deliveries, &self.tenancy, self.event_bytes_max, self.lanes);
+            let committed = self.committed.load(Ordering::Acquire);
+            let mut batch = Batch::default();
+            for folder in &mut self.folders {
+                match folder.fold(&decoded, number, committed, &self.store) {
+                    Ok(Some(part)) => batch.push(part),
+                    Ok(None) => {}
+                    // The session ends, and the next one reads again.
+                    Err(error) => return FoldEnd::Storage(error),
+                }
+            }
+            self.show();
+            let floors = self
+                .folders
+                .iter()
+                .map(|folder| (folder.projection().table.clone(), folder.floor()));
+            let floors = floors.collect();
+            if !batch.is_empty()
+                && batches
+                    .send(Numbered {
+                        number,
+                        batch,
+                        floors,
+                    })
+                    .is_err()
+            {
+                return FoldEnd::Done;
+            }
+            if self.folders.iter().all(|folder| folder.blocked().is_some()) {
+                return FoldEnd::AllBlocked;
+            }
+        }
+        FoldEnd::Done
+    }
+
+    fn show(&self) {
+        self.status.send_if_modified(|status| {
+            let mut changed = false;
+            for folder in &self.folders {
+                let state = status
+                    .projections
+                    .entry(folder.projection().table.clone())
+                    .or_default();
+                let parked_keys = folder.parked_keys();
+                changed |=
+                    state.parked_keys != parked_keys || state.blocked.as_ref() != folder.blocked();
+                state.parked_keys = parked_keys;
+                state.blocked = folder.blocked().cloned();
+            }
+            changed
+        });
+    }
+}

@@ -1,0 +1,257 @@
+//! The shard: looks at the stream and its checkpoints, runs a session, and starts again after whatever ended it.
+
+use std::{sync::Arc, time::Duration};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    decode::Tenancy,
+    fold::{FoldLimits, Folder, lowest_floor},
+    session::{self, SessionEnd},
+    status::{ProjectionState, ShardState, ShardStatus},
+};
+use crate::{
+    manifest::ProjectionManifest,
+    settings::{BatchLimits, Durability, Settings},
+    storage::{StorageError, ViewStore},
+    stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
+    types::Checkpoint,
+};
+
+/// How a shard works.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    pub(super) batch: BatchLimits,
+    pub(super) catch_up: BatchLimits,
+    pub(super) catch_up_lag: u64,
+    pub(super) queue_bytes_max: usize,
+    pub(super) event_bytes_max: usize,
+    pub(super) fold: FoldLimits,
+    pub(super) tenancy: Tenancy,
+    pub(super) durability: Durability,
+    pub(super) breaker_pause: Duration,
+    filter_hash: String,
+}
+
+impl ShardOptions {
+    /// What `settings` say of it.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            batch: settings.batch,
+            catch_up: settings.catch_up,
+            catch_up_lag: settings.catch_up_lag,
+            queue_bytes_max: settings.queue_bytes_max,
+            event_bytes_max: settings.event_bytes_max,
+            fold: FoldLimits {
+                view_bytes_max: settings.view_bytes_max,
+                parked_keys_max: settings.parked_keys_max,
+                lanes: settings.lanes,
+            },
+            tenancy: Tenancy {
+                multi_tenant: settings.multi_tenant,
+                default_tenant: settings.default_tenant.clone(),
+                subject_token: settings.subject_tenant_token,
+            },
+            durability: settings.durability,
+            breaker_pause: settings.breaker_pause,
+            filter_hash: filter_hash(&settings.subjects),
+        }
+    }
+}
+
+fn filter_hash(subjects: &[String]) -> String {
+    let mut subjects = subjects.to_vec();
+    subjects.sort_unstable();
+    let digest = Sha256::digest(subjects.join("\n"));
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The projections of a manifest over one stream and one store.
+pub struct Shard {
+    manifest: ProjectionManifest,
+    store: Arc<ViewStore>,
+    options: ShardOptions,
+    status: watch::Sender<ShardStatus>,
+}
+
+impl Shard {
+    /// How long to wait before a server is asked again that did not answer.
+    const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+    /// A shard that is ready to run.
+    pub fn new(manifest: ProjectionManifest, store: Arc<ViewStore>, options: ShardOptions) -> Self {
+        Self {
+            manifest,
+            store,
+            options,
+            status: watch::Sender::default(),
+        }
+    }
+
+    /// What the shard does, from now on.
+    pub fn status(&self) -> watch::Receiver<ShardStatus> {
+        self.status.subscribe()
+    }
+
+    /// Runs until `stop` is cancelled, or nothing goes on: then the status says why. All that was folded is in the store when it returns.
+    pub async fn run(&self, source: &mut dyn EventSource, stop: &CancellationToken) {
+        let last = loop {
+            if stop.is_cancelled() {
+                break ShardState::Stopped;
+            }
+            let again = match self.start(source).await {
+                Ok(folders) if folders.is_empty() => break ShardState::Blocked,
+                Ok(folders) => {
+                    self.show(ShardState::Running);
+                    let session = session::run(
+                        source,
+                        folders,
+                        &self.store,
+                        &self.options,
+                        &self.status,
+                        stop,
+                    );
+                    self.after(session.await)
+                }
+                Err(again) => again,
+            };
+            match again {
+                Again::AtOnce => {}
+                Again::Later(why) => {
+                    tracing::warn!(%why, "waiting");
+                    self.show(ShardState::Waiting { why });
+                    let _ = tokio::time::timeout(Self::ASK_AGAIN, stop.cancelled()).await;
+                }
+                Again::Never => break ShardState::Blocked,
+            }
+        };
+        self.show(last);
+    }
+
+    fn show(&self, state: ShardState) {
+        self.status.send_modify(|status| status.state = state);
+    }
+
+    /// Looks at everything, and starts delivery for the projections that may go on.
+    async fn start(&self, source: &mut dyn EventSource) -> Result<Vec<Folder>, Again> {
+        let mut folders = Vec::new();
+        let mut drops_what_was_read = false;
+        for projection in self.manifest.projections() {
+            let stored = self
+                .store
+                .snapshot()
+                .and_then(|snapshot| snapshot.checkpoint(&projection.table));
+            let stored = stored.map_err(storage_again)?;
+            let floor = stored.as_ref().map_or(0, |stored| stored.floor);
+            let facts = source.facts(floor).await.map_err(stream_again)?;
+            drops_what_was_read |= facts.drops_what_was_read;
+            let checked = self.check(&facts, stored.as_ref(), projection.program.hash());
+            let state = ProjectionState {
+                floor,
+                blocked: checked.as_ref().err().cloned(),
+                parked_keys: 0,
+            };
+            self.status.send_modify(|status| {
+                status.projections.insert(projection.table.clone(), state);
+            });
+            match checked {
+                Ok(checkpoint) => {
+                    let folder = Folder::new(
+                        projection.clone(),
+                        self.options.fold,
+                        checkpoint,
+                        stored.is_some(),
+                        &self.store,
+                    );
+                    folders.push(folder.map_err(storage_again)?);
+                }
+                Err(reason) => {
+                    let mend = reason.mend(&projection.table);
+                    tracing::error!(projection = %projection.table, %reason, %mend, "blocked");
+                }
+            }
+        }
+        // What the others acknowledge would be gone for the one that is blocked.
+        if drops_what_was_read && folders.len() < self.manifest.projections().len() {
+            return Ok(Vec::new());
+        }
+        if let Some(floor) = lowest_floor(&folders) {
+            source.start(floor + 1).await.map_err(stream_again)?;
+        }
+        Ok(folders)
+    }
+
+    fn check(
+        &self,
+        facts: &StreamFacts,
+        stored: Option<&Checkpoint>,
+        program_hash: &str,
+    ) -> Result<Checkpoint, BlockedReason> {
+        let expected = Expected {
+            filter_hash: self.options.filter_hash.clone(),
+            program_hash: program_hash.to_owned(),
+        };
+        examine(facts, stored, &expected)
+    }
+
+    fn after(&self, end: SessionEnd) -> Again {
+        match end {
+            SessionEnd::Stopped => Again::AtOnce,
+            SessionEnd::Stream(StreamError::Interrupted(how)) => {
+                tracing::info!(?how, "delivery starts again after the checkpoint");
+                self.status
+                    .send_modify(|status| *status.restarts.entry(how).or_default() += 1);
+                Again::AtOnce
+            }
+            SessionEnd::Stream(error) => stream_again(error),
+            SessionEnd::Storage(error) if error.is_transient() => storage_again(error),
+            SessionEnd::Storage(error) => {
+                self.block_all(&error);
+                Again::Never
+            }
+            SessionEnd::AllBlocked => Again::Never,
+        }
+    }
+
+    fn block_all(&self, error: &StorageError) {
+        let reason = match error {
+            StorageError::FloorMoved { .. } => BlockedReason::FloorMoved,
+            error => BlockedReason::Storage {
+                what: error.to_string(),
+            },
+        };
+        tracing::error!(%error, "blocked");
+        self.status.send_modify(|status| {
+            for state in status.projections.values_mut() {
+                state.blocked = Some(reason.clone());
+            }
+        });
+    }
+}
+
+/// When to start again.
+enum Again {
+    AtOnce,
+    Later(String),
+    Never,
+}
+
+fn stream_again(error: StreamError) -> Again {
+    match error {
+        StreamError::Interrupted(_) => Again::AtOnce,
+        StreamError::Server { operation, source } => {
+            Again::Later(format!("the server did not {operation}: {source}"))
+        }
+        error @ StreamError::Missing { .. } => Again::Later(error.to_string()),
+    }
+}
+
+fn storage_again(error: StorageError) -> Again {
+    Again::Later(error.to_string())
+}

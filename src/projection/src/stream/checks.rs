@@ -1,0 +1,300 @@
+//! Checks: whether a checkpoint still means what it meant, before anything is delivered after it.
+//!
+//! Streams are deleted and made anew, and lose their end when a machine loses power. Then sequences are used again, and going on would skip events in silence.
+
+use std::fmt;
+
+use super::StreamFacts;
+use crate::types::{CHECKPOINT_FORMAT, Checkpoint, ViewTable};
+
+/// What a projection is made of now, to be compared with what its checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// What of the stream is read.
+    pub filter_hash: String,
+    /// The program.
+    pub program_hash: String,
+}
+
+/// Why a projection does not go on. It is shown until somebody mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockedReason {
+    /// Another version wrote the store.
+    Format {
+        /// What it wrote.
+        found: u32,
+    },
+    /// The stream is not the one that the views are made of.
+    StreamRecreated,
+    /// The stream ends before the checkpoint.
+    FloorBeyondStream {
+        /// The checkpoint.
+        floor: u64,
+        /// The end of the stream.
+        last: u64,
+    },
+    /// The message at the checkpoint is another one.
+    FloorMessageChanged {
+        /// The checkpoint.
+        floor: u64,
+    },
+    /// Messages after the checkpoint are gone.
+    HistoryGone {
+        /// The checkpoint.
+        floor: u64,
+        /// The first message that is left.
+        first: u64,
+    },
+    /// Other subjects are read than the views are made of.
+    FilterChanged,
+    /// The views are made by another program.
+    ProgramChanged,
+    /// The stream cannot be read in this way without losing events.
+    Unsafe {
+        /// Why.
+        because: String,
+    },
+    /// An event cannot be applied, and the policy is to halt.
+    Poison {
+        /// Which event.
+        sequence: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More keys are parked than may be.
+    TooManyParked {
+        /// How many.
+        keys: usize,
+    },
+    /// Another node wrote to the store.
+    FloorMoved,
+    /// Storage fails in a way that does not pass.
+    Storage {
+        /// What it says.
+        what: String,
+    },
+}
+
+impl BlockedReason {
+    /// The command that mends it, for the views in `table`.
+    pub fn mend(&self, table: &ViewTable) -> String {
+        match self {
+            Self::HistoryGone { .. } => {
+                format!(
+                    "projection accept-gap {table}   (or projection rebuild --in-place {table})"
+                )
+            }
+            Self::Poison { sequence, .. } => format!(
+                "mend the program and start again, or projection quarantine drop {table} {sequence}"
+            ),
+            Self::TooManyParked { .. } => format!("projection quarantine list {table}"),
+            Self::FloorMoved => "stop the other node, and start this one again".to_owned(),
+            Self::Unsafe { .. } => {
+                "set source: ordered on a stream with limits retention".to_owned()
+            }
+            Self::Storage { .. } => "mend the storage, and start again".to_owned(),
+            _ => format!("projection rebuild --in-place {table}"),
+        }
+    }
+}
+
+impl fmt::Display for BlockedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format { found } => write!(
+                f,
+                "the store has form {found}, and this version writes {CHECKPOINT_FORMAT}"
+            ),
+            Self::StreamRecreated => {
+                f.write_str("the stream was created anew since the checkpoint")
+            }
+            Self::FloorBeyondStream { floor, last } => {
+                write!(
+                    f,
+                    "the checkpoint is at {floor} and the stream ends at {last}: it has lost its end"
+                )
+            }
+            Self::FloorMessageChanged { floor } => {
+                write!(
+                    f,
+                    "the message at the checkpoint {floor} is another one: the stream lost its end and grew again"
+                )
+            }
+            Self::HistoryGone { floor, first } => {
+                write!(
+                    f,
+                    "the checkpoint is at {floor} and the stream begins at {first}: events between are gone"
+                )
+            }
+            Self::FilterChanged => {
+                f.write_str("other subjects are read than the views are made of")
+            }
+            Self::ProgramChanged => f.write_str("the views are made by another program"),
+            Self::Unsafe { because } => f.write_str(because),
+            Self::Poison { sequence, reason } => {
+                write!(f, "event {sequence} cannot be applied: {reason}")
+            }
+            Self::TooManyParked { keys } => write!(f, "{keys} keys are parked"),
+            Self::FloorMoved => f.write_str("another node wrote to the store"),
+            Self::Storage { what } => f.write_str(what),
+        }
+    }
+}
+
+/// The checkpoint to go on from: the stored one if all is well, or one at 0 where there is none.
+///
+/// # Errors
+/// Why going on would lose events or mix views.
+pub fn examine(
+    facts: &StreamFacts,
+    stored: Option<&Checkpoint>,
+    expected: &Expected,
+) -> Result<Checkpoint, BlockedReason> {
+    if let Some(because) = &facts.unsafe_because {
+        return Err(BlockedReason::Unsafe {
+            because: because.clone(),
+        });
+    }
+    let Some(stored) = stored else {
+        return Ok(Checkpoint {
+            format: CHECKPOINT_FORMAT,
+            stream: facts.stream.clone(),
+            stream_created: facts.created,
+            filter_hash: expected.filter_hash.clone(),
+            program_hash: expected.program_hash.clone(),
+            floor: 0,
+            published: None,
+        });
+    };
+    if stored.format != CHECKPOINT_FORMAT {
+        return Err(BlockedReason::Format {
+            found: stored.format,
+        });
+    }
+    if stored.stream != facts.stream || stored.stream_created != facts.created {
+        return Err(BlockedReason::StreamRecreated);
+    }
+    if stored.filter_hash != expected.filter_hash {
+        return Err(BlockedReason::FilterChanged);
+    }
+    if stored.program_hash != expected.program_hash {
+        return Err(BlockedReason::ProgramChanged);
+    }
+    let floor = stored.floor;
+    if floor > facts.last {
+        return Err(BlockedReason::FloorBeyondStream {
+            floor,
+            last: facts.last,
+        });
+    }
+    if !facts.drops_what_was_read && facts.first > floor + 1 {
+        return Err(BlockedReason::HistoryGone {
+            floor,
+            first: facts.first,
+        });
+    }
+    // The message itself may have been removed since, as limits of subjects do.
+    if let (Some(stored), Some(found)) = (stored.published, facts.published_at_floor)
+        && stored != found
+    {
+        return Err(BlockedReason::FloorMessageChanged { floor });
+    }
+    Ok(stored.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> StreamFacts {
+        StreamFacts {
+            stream: "EVENTS".into(),
+            created: 7,
+            first: 1,
+            last: 100,
+            published_at_floor: Some(50),
+            drops_what_was_read: false,
+            unsafe_because: None,
+        }
+    }
+
+    fn expected() -> Expected {
+        Expected {
+            filter_hash: "f".into(),
+            program_hash: "p".into(),
+        }
+    }
+
+    fn stored() -> Checkpoint {
+        examine(&facts(), None, &expected())
+            .unwrap()
+            .advanced(40, 50)
+    }
+
+    #[track_caller]
+    fn blocked(change: impl FnOnce(&mut StreamFacts, &mut Checkpoint), reason: BlockedReason) {
+        let (mut facts, mut checkpoint) = (facts(), stored());
+        change(&mut facts, &mut checkpoint);
+        assert_eq!(examine(&facts, Some(&checkpoint), &expected()), Err(reason));
+    }
+
+    #[test]
+    fn a_checkpoint_that_still_holds_is_gone_on_from() {
+        assert_eq!(
+            examine(&facts(), Some(&stored()), &expected()),
+            Ok(stored())
+        );
+        let removed = StreamFacts {
+            first: 41,
+            published_at_floor: None,
+            ..facts()
+        };
+        assert_eq!(
+            examine(&removed, Some(&stored()), &expected()),
+            Ok(stored())
+        );
+        let queue = StreamFacts {
+            first: 90,
+            drops_what_was_read: true,
+            ..removed
+        };
+        assert_eq!(examine(&queue, Some(&stored()), &expected()), Ok(stored()));
+        assert_eq!(examine(&facts(), None, &expected()).unwrap().floor, 0);
+    }
+
+    #[test]
+    fn whatever_would_skip_or_mix_events_blocks() {
+        blocked(|facts, _| facts.created = 8, BlockedReason::StreamRecreated);
+        blocked(
+            |facts, _| facts.last = 39,
+            BlockedReason::FloorBeyondStream {
+                floor: 40,
+                last: 39,
+            },
+        );
+        blocked(
+            |facts, _| facts.published_at_floor = Some(51),
+            BlockedReason::FloorMessageChanged { floor: 40 },
+        );
+        blocked(
+            |facts, _| facts.first = 42,
+            BlockedReason::HistoryGone {
+                floor: 40,
+                first: 42,
+            },
+        );
+        blocked(
+            |_, stored| stored.filter_hash = "g".into(),
+            BlockedReason::FilterChanged,
+        );
+        blocked(
+            |_, stored| stored.program_hash = "q".into(),
+            BlockedReason::ProgramChanged,
+        );
+        blocked(
+            |_, stored| stored.format = 9,
+            BlockedReason::Format { found: 9 },
+        );
+    }
+}

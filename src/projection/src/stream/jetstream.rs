@@ -1,0 +1,368 @@
+//! JetStream as a source.
+//!
+//! The client's own ordered consumer is not used: after trouble it makes itself anew by its own count, without asking whether the stream is still the same.
+//! Here every trouble ends the delivery, and whoever starts the next one has looked at the stream first.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{
+    Client, ConnectOptions, Event, ServerAddr,
+    jetstream::{
+        self, Message,
+        consumer::{
+            AckPolicy, DeliverPolicy,
+            pull::{self, MessagesErrorKind},
+        },
+        context::GetStreamErrorKind,
+        stream::{RetentionPolicy, Stream},
+    },
+};
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Delivery, EventSource, Interruption, Order, ReceiveLimits, StreamError, StreamFacts};
+use crate::settings::{Settings, SourceKind};
+
+/// How long a durable consumer waits for an acknowledgement: longer than any commit, because what it delivers again comes out of order.
+const ACK_WAIT: Duration = Duration::from_secs(300);
+/// How long the server keeps a consumer that nobody pulls from.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
+/// How much one pull asks for. The client asks again when half of it has come.
+const PULL_EVENTS: usize = 10_000;
+/// More than any batch, or delivery would stall until the batch is acknowledged.
+const ACK_PENDING_MAX: i64 = 100_000;
+
+/// Reads a stream of a server.
+pub struct JetStreamSource {
+    client: Client,
+    context: jetstream::Context,
+    stream: String,
+    subjects: Vec<String>,
+    kind: SourceKind,
+    durable: String,
+    heartbeat: Duration,
+    /// How often a connection was made.
+    connections: Arc<AtomicU64>,
+    active: Option<Active>,
+    /// When the stream was created that was last looked at.
+    looked_at: Option<i128>,
+    /// Why the delivery ended, where that is still to be told.
+    broken: Option<StreamError>,
+}
+
+/// One delivery.
+struct Active {
+    messages: pull::Stream,
+    order: Order,
+    connection: u64,
+    /// The last message of each batch that was received, by which all before it can be acknowledged.
+    unacknowledged: VecDeque<(u64, Message)>,
+    last: Option<(u64, Message)>,
+}
+
+impl JetStreamSource {
+    /// Connects to the server that `settings` name.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn connect(settings: &Settings) -> Result<Self, StreamError> {
+        let failed = |source| StreamError::Server {
+            operation: "answer",
+            source,
+        };
+        let connections = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&connections);
+        let options = ConnectOptions::new()
+            .name("projection")
+            .event_callback(move |event| {
+                if let Event::Connected = event {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+                async {}
+            });
+        let address: ServerAddr = settings
+            .nats_url
+            .parse()
+            .map_err(|error| failed(Box::new(error)))?;
+        let client = options
+            .connect(address)
+            .await
+            .map_err(|error| failed(Box::new(error)))?;
+        Ok(Self {
+            context: jetstream::new(client.clone()),
+            client,
+            stream: settings.stream.clone(),
+            subjects: settings.subjects.clone(),
+            kind: settings.source,
+            durable: settings.durable.clone(),
+            heartbeat: settings.heartbeat,
+            connections,
+            active: None,
+            looked_at: None,
+            broken: None,
+        })
+    }
+
+    async fn stream(&self) -> Result<Stream, StreamError> {
+        let found = self.context.get_stream(&self.stream).await;
+        found.map_err(|error| match error.kind() {
+            GetStreamErrorKind::JetStream(told)
+                if told.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
+            {
+                StreamError::Missing {
+                    stream: self.stream.clone(),
+                }
+            }
+            _ => StreamError::Server {
+                operation: "describe the stream",
+                source: Box::new(error),
+            },
+        })
+    }
+
+    fn consumer(&self, from: u64, retention: RetentionPolicy) -> pull::Config {
+        let mut config = pull::Config {
+            // A work queue gives everything that is left, and nothing else is allowed there.
+            deliver_policy: match retention {
+                RetentionPolicy::WorkQueue => DeliverPolicy::All,
+                _ => DeliverPolicy::ByStartSequence {
+                    start_sequence: from,
+                },
+            },
+            ..pull::Config::default()
+        };
+        match &self.subjects[..] {
+            [] => {}
+            [subject] => config.filter_subject.clone_from(subject),
+            subjects => config.filter_subjects = subjects.to_vec(),
+        }
+        match self.kind {
+            SourceKind::Ordered => {
+                config.ack_policy = AckPolicy::None;
+                config.memory_storage = true;
+                config.num_replicas = 1;
+                config.inactive_threshold = ABANDONED_AFTER;
+            }
+            SourceKind::Durable => {
+                config.durable_name = Some(self.durable.clone());
+                config.ack_policy = AckPolicy::All;
+                config.ack_wait = ACK_WAIT;
+                config.max_ack_pending = ACK_PENDING_MAX;
+            }
+        }
+        config
+    }
+
+    /// Why events would be lost, or never come, by reading a stream of this `retention`.
+    fn unsafe_because(&self, retention: RetentionPolicy) -> Option<String> {
+        /// Older servers take one subject only, and some of them ignore the others in silence.
+        const SUBJECTS_SINCE: (i64, i64, i64) = (2, 10, 0);
+        let (major, minor, patch) = SUBJECTS_SINCE;
+        if self.subjects.len() > 1 && !self.client.is_server_compatible(major, minor, patch) {
+            let version = self.client.server_info().version;
+            return Some(format!(
+                "several subjects need a server from 2.10 on, and this one is {version}"
+            ));
+        }
+        match (self.kind, retention) {
+            (_, RetentionPolicy::Interest) => Some(
+                "the stream has interest retention, and would drop events when delivery starts again".to_owned(),
+            ),
+            (SourceKind::Ordered, RetentionPolicy::WorkQueue) => {
+                Some("the stream is a work queue; set source: durable".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    async fn next(&mut self, within: Instant) -> Result<Option<Delivery>, StreamError> {
+        let connections = self.connections.load(Ordering::Relaxed);
+        let active = self
+            .active
+            .as_mut()
+            .ok_or(StreamError::Interrupted(Interruption::Ended))?;
+        // What was on its way to the old connection is lost, and nobody would notice before the next message.
+        if active.connection != connections {
+            return Err(StreamError::Interrupted(Interruption::Reconnected));
+        }
+        let message = match active.messages.next().now_or_never() {
+            Some(message) => message,
+            None => match timeout_at(within, active.messages.next()).await {
+                Ok(message) => message,
+                Err(_) => return Ok(None),
+            },
+        };
+        let message = message.ok_or(StreamError::Interrupted(Interruption::Ended))?;
+        let message = message.map_err(|error| match error.kind() {
+            MessagesErrorKind::MissingHeartbeat => {
+                StreamError::Interrupted(Interruption::MissedHeartbeat)
+            }
+            _ => StreamError::Interrupted(Interruption::Ended),
+        })?;
+        let delivery = active.admit(&message)?;
+        if let SourceKind::Durable = self.kind {
+            active.last = Some((delivery.sequence, message));
+        }
+        Ok(Some(delivery))
+    }
+}
+
+impl Active {
+    fn admit(&mut self, message: &Message) -> Result<Delivery, StreamError> {
+        let info = message.info();
+        let info = info.map_err(|source| StreamError::Server {
+            operation: "number its messages",
+            source,
+        })?;
+        let next = self
+            .order
+            .next(info.consumer_sequence, info.stream_sequence, info.delivered);
+        next.map_err(StreamError::Interrupted)?;
+        Ok(Delivery {
+            sequence: info.stream_sequence,
+            published: info.published.unix_timestamp_nanos(),
+            subject: message.subject.clone(),
+            payload: message.payload.clone(),
+            pending: info.pending,
+        })
+    }
+}
+
+#[async_trait]
+impl EventSource for JetStreamSource {
+    async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+        let stream = self.stream().await?;
+        let info = stream.cached_info();
+        let (state, retention) = (&info.state, info.config.retention);
+        let mut published_at_floor = None;
+        if (state.first_sequence..=state.last_sequence).contains(&floor) {
+            // It may have been deleted by itself, which is no reason to stop.
+            let message = stream.get_raw_message(floor).await.ok();
+            published_at_floor = message.map(|message| message.time.unix_timestamp_nanos());
+        }
+        let created = info.created.unix_timestamp_nanos();
+        self.looked_at = Some(created);
+        Ok(StreamFacts {
+            stream: self.stream.clone(),
+            created,
+            first: state.first_sequence,
+            last: state.last_sequence,
+            published_at_floor,
+            drops_what_was_read: retention == RetentionPolicy::WorkQueue,
+            unsafe_because: self.unsafe_because(retention),
+        })
+    }
+
+    async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+        self.active = None;
+        self.broken = None;
+        let connection = self.connections.load(Ordering::Relaxed);
+        let stream = self.stream().await?;
+        if let SourceKind::Durable = self.kind {
+            // Made anew, because a durable goes on where its acknowledgements are, and not where our checkpoint is.
+            let _ = stream.delete_consumer(&self.durable).await;
+        }
+        let config = self.consumer(from, stream.cached_info().config.retention);
+        let failed = |source| StreamError::Server {
+            operation: "start a delivery",
+            source,
+        };
+        let starts_at_floor = matches!(config.deliver_policy, DeliverPolicy::All);
+        let consumer = stream
+            .create_consumer(config)
+            .await
+            .map_err(|error| failed(Box::new(error)))?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(PULL_EVENTS)
+            .heartbeat(self.heartbeat)
+            .expires(self.heartbeat * 4)
+            .messages()
+            .await
+            .map_err(|error| failed(Box::new(error)))?;
+        // The consumer belongs to the stream that was looked at, or to none that may be read.
+        let created = self.stream().await?.cached_info().created;
+        if self
+            .looked_at
+            .is_some_and(|looked_at| looked_at != created.unix_timestamp_nanos())
+        {
+            return Err(StreamError::Interrupted(Interruption::Ended));
+        }
+        let order = Order::starting_at(if starts_at_floor { 0 } else { from });
+        self.active = Some(Active {
+            messages,
+            order,
+            connection,
+            unacknowledged: VecDeque::new(),
+            last: None,
+        });
+        Ok(())
+    }
+
+    async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        let mut received = Vec::new();
+        let Some(first) = self.next(Instant::now() + limits.idle).await? else {
+            return Ok(received);
+        };
+        let until = Instant::now() + limits.within;
+        let mut bytes = first.payload.len();
+        received.push(first);
+        while received.len() < limits.events_max && bytes < limits.bytes_max {
+            match self.next(until).await {
+                Ok(Some(delivery)) => {
+                    bytes += delivery.payload.len();
+                    // At the end of the stream nothing is gained by waiting for a fuller batch.
+                    let last = delivery.pending == 0;
+                    received.push(delivery);
+                    if last {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                // What is here is in order; the next call begins with the trouble.
+                Err(error) => {
+                    self.broken = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(active) = &mut self.active {
+            active.unacknowledged.extend(active.last.take());
+        }
+        Ok(received)
+    }
+
+    async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        let mut covering = None;
+        while let Some((sequence, _)) = active.unacknowledged.front()
+            && *sequence <= through
+        {
+            covering = active.unacknowledged.pop_front();
+        }
+        let Some((_, message)) = covering else {
+            return Ok(());
+        };
+        let failed = |source| StreamError::Server {
+            operation: "take an acknowledgement",
+            source,
+        };
+        let acknowledged = timeout(self.heartbeat, message.ack()).await;
+        acknowledged
+            .map_err(|error| failed(Box::new(error)))?
+            .map_err(failed)
+    }
+}
