@@ -146,11 +146,16 @@ async fn receive(
                 status.pending = pending;
             });
         }
-        if acknowledgeable.has_changed().unwrap_or(false) {
-            let through = *acknowledgeable.borrow_and_update();
-            if let Err(error) = source.acknowledge(through).await {
-                return SessionEnd::Stream(error);
+        match acknowledgeable.has_changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                let through = *acknowledgeable.borrow_and_update();
+                if let Err(error) = source.acknowledge(through).await {
+                    return SessionEnd::Stream(error);
+                }
             }
+            // Committing has ended. Without new events nothing else would tell.
+            Err(_) => return SessionEnd::Stopped,
         }
         if received.is_empty() && !events.is_closed() {
             continue;

@@ -1,8 +1,16 @@
 //! MDBX as an engine: the default.
 //!
+//! A handle of a table belongs to the transaction that opened it until that commits, and goes with it if it does not, under the feet of whoever else reads by it.
+//! So handles are opened in transactions that are committed, and a reader uses those that were there before it began.
+//!
 //! Without the write map, because there a full disk is a signal that kills, and never without syncs of any kind, because that does not survive a crash.
 
-use std::{cell::RefCell, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use signet_libmdbx::{
     Database, DatabaseFlags, Environment, EnvironmentFlags, Geometry, MdbxError, Mode, ReadError,
@@ -19,8 +27,13 @@ use crate::settings::Durability;
 /// Three tables for each generation of each type of view, and the checkpoints.
 const TABLES_MAX: usize = 1_024;
 
+/// Handles by the names of their tables.
+type Handles = HashMap<String, Database>;
+
 pub(super) struct Mdbx {
     environment: Environment,
+    /// Those that every transaction from now on may use.
+    handles: RwLock<Arc<Handles>>,
 }
 
 impl Mdbx {
@@ -56,19 +69,53 @@ impl Mdbx {
             .set_max_dbs(TABLES_MAX)
             .set_flags(flags)
             .open(folder);
+        let environment = opened.map_err(|error| classify("open", error))?;
+        let handles = open_all(&environment)?;
         Ok(Self {
-            environment: opened.map_err(|error| classify("open", error))?,
+            environment,
+            handles: RwLock::new(Arc::new(handles)),
         })
     }
+
+    fn handles(&self) -> Arc<Handles> {
+        Arc::clone(&self.handles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Opens every table that is there.
+fn open_all(environment: &Environment) -> Result<Handles, StorageError> {
+    let failed = |error| classify("open a table", error);
+    let transaction = environment.begin_ro_unsync().map_err(failed)?;
+    let mut names = Vec::new();
+    {
+        // The names of tables are the keys of the table without a name.
+        let root = transaction.open_db_no_cache(None).map_err(failed)?;
+        let mut cursor = transaction.cursor(root).map_err(failed)?;
+        let mut entries = cursor
+            .iter_start::<Cow<'_, [u8]>, Cow<'_, [u8]>>()
+            .map_err(unreadable)?;
+        while let Some((name, _)) = entries.borrow_next().map_err(unreadable)? {
+            names.extend(String::from_utf8(name.into_owned()));
+        }
+    }
+    let mut handles = Handles::new();
+    for name in names {
+        let table = transaction.open_db_no_cache(Some(&name)).map_err(failed)?;
+        handles.insert(name, table);
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(handles)
 }
 
 impl Kv for Mdbx {
     fn read(&self) -> Result<Box<dyn KvRead + '_>, StorageError> {
+        // First the handles: one that comes after the transaction is not for it.
+        let handles = self.handles();
         let transaction = self.environment.begin_ro_unsync();
         let transaction = transaction.map_err(|error| classify("begin to read", error))?;
         Ok(Box::new(Read {
             transaction,
-            tables: RefCell::default(),
+            handles,
         }))
     }
 
@@ -78,13 +125,30 @@ impl Kv for Mdbx {
     ) -> Result<(), StorageError> {
         let transaction = self.environment.begin_rw_unsync();
         let transaction = transaction.map_err(|error| classify("begin to write", error))?;
-        let mut write = Write { transaction };
+        // There is one writer at a time, so nobody else adds handles from here on.
+        let mut write = Write {
+            transaction,
+            handles: self.handles(),
+            created: Handles::new(),
+        };
         // Dropped without a commit, the transaction is undone.
         change(&mut write)?;
-        write
-            .transaction
+        let Write {
+            transaction,
+            handles,
+            created,
+        } = write;
+        transaction
             .commit()
-            .map_err(|error| classify("commit", error))
+            .map_err(|error| classify("commit", error))?;
+        if !created.is_empty() {
+            let all = handles
+                .iter()
+                .map(|(name, table)| (name.clone(), *table))
+                .chain(created);
+            *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all.collect());
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
@@ -97,40 +161,22 @@ impl Kv for Mdbx {
 
 struct Read {
     transaction: RoTxUnsync,
-    /// Looking a table up by name costs more than reading from it.
-    tables: RefCell<HashMap<String, Option<Database>>>,
-}
-
-impl Read {
-    fn table(&self, name: &str) -> Result<Option<Database>, StorageError> {
-        if let Some(known) = self.tables.borrow().get(name) {
-            return Ok(*known);
-        }
-        let table = match self.transaction.open_db_no_cache(Some(name)) {
-            Ok(table) => Some(table),
-            Err(MdbxError::NotFound) => None,
-            Err(error) => return Err(classify("open a table", error)),
-        };
-        self.tables.borrow_mut().insert(name.to_owned(), table);
-        Ok(table)
-    }
+    handles: Arc<Handles>,
 }
 
 impl KvRead for Read {
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(table) = self.table(table)? else {
+        let Some(table) = self.handles.get(table) else {
             return Ok(None);
         };
         self.transaction.get(table.dbi(), key).map_err(unreadable)
     }
 
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
-        use std::borrow::Cow;
-
-        let Some(table) = self.table(table)? else {
+        let Some(table) = self.handles.get(table) else {
             return Ok(());
         };
-        let cursor = self.transaction.cursor(table);
+        let cursor = self.transaction.cursor(*table);
         let mut cursor = cursor.map_err(|error| classify("read", error))?;
         let entries = cursor.iter_from::<Cow<'_, [u8]>, Cow<'_, [u8]>>(from);
         let mut entries = entries.map_err(unreadable)?;
@@ -145,31 +191,34 @@ impl KvRead for Read {
 
 struct Write {
     transaction: RwTxUnsync,
+    handles: Arc<Handles>,
+    created: Handles,
 }
 
 impl Write {
-    fn table(&self, name: &str) -> Result<Option<Database>, StorageError> {
-        match self.transaction.open_db_no_cache(Some(name)) {
-            Ok(table) => Ok(Some(table)),
-            Err(MdbxError::NotFound) => Ok(None),
-            Err(error) => Err(classify("open a table", error)),
-        }
+    fn table(&self, name: &str) -> Option<Database> {
+        self.handles
+            .get(name)
+            .or_else(|| self.created.get(name))
+            .copied()
     }
 
-    fn table_or_new(&self, name: &str) -> Result<Database, StorageError> {
-        if let Some(table) = self.table(name)? {
+    fn table_or_new(&mut self, name: &str) -> Result<Database, StorageError> {
+        if let Some(table) = self.table(name) {
             return Ok(table);
         }
         let created = self
             .transaction
             .create_db(Some(name), DatabaseFlags::empty());
-        created.map_err(|error| classify("create a table", error))
+        let created = created.map_err(|error| classify("create a table", error))?;
+        self.created.insert(name.to_owned(), created);
+        Ok(created)
     }
 }
 
 impl KvWrite for Write {
     fn get(&mut self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(table) = self.table(table)? else {
+        let Some(table) = self.table(table) else {
             return Ok(None);
         };
         self.transaction.get(table.dbi(), key).map_err(unreadable)
@@ -192,7 +241,7 @@ impl KvWrite for Write {
     }
 
     fn clear(&mut self, table: &str) -> Result<(), StorageError> {
-        let Some(table) = self.table(table)? else {
+        let Some(table) = self.table(table) else {
             return Ok(());
         };
         self.transaction
