@@ -49,8 +49,8 @@ pub struct JetStreamSource {
     kind: SourceKind,
     durable: String,
     heartbeat: Duration,
-    /// How often a connection was made.
-    connections: Arc<AtomicU64>,
+    /// How often a connection was lost.
+    disconnections: Arc<AtomicU64>,
     active: Option<Active>,
     /// When the stream was created that was last looked at.
     looked_at: Option<i128>,
@@ -62,9 +62,10 @@ pub struct JetStreamSource {
 struct Active {
     messages: pull::Stream,
     order: Order,
-    connection: u64,
-    /// The last message of each batch that was received, by which all before it can be acknowledged.
+    disconnections: u64,
+    /// What is to be acknowledged: every message, or the last of each batch where it stands for all before it.
     unacknowledged: VecDeque<(u64, Message)>,
+    acknowledges_each: bool,
     last: Option<(u64, Message)>,
 }
 
@@ -78,12 +79,12 @@ impl JetStreamSource {
             operation: "answer",
             source,
         };
-        let connections = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&connections);
+        let disconnections = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&disconnections);
         let options = ConnectOptions::new()
             .name("projection")
             .event_callback(move |event| {
-                if let Event::Connected = event {
+                if let Event::Disconnected = event {
                     counted.fetch_add(1, Ordering::Relaxed);
                 }
                 async {}
@@ -104,7 +105,7 @@ impl JetStreamSource {
             kind: settings.source,
             durable: settings.durable.clone(),
             heartbeat: settings.heartbeat,
-            connections,
+            disconnections,
             active: None,
             looked_at: None,
             broken: None,
@@ -153,7 +154,11 @@ impl JetStreamSource {
             }
             SourceKind::Durable => {
                 config.durable_name = Some(self.durable.clone());
-                config.ack_policy = AckPolicy::All;
+                // A work queue removes messages one by one, and takes nothing else.
+                config.ack_policy = match retention {
+                    RetentionPolicy::WorkQueue => AckPolicy::Explicit,
+                    _ => AckPolicy::All,
+                };
                 config.ack_wait = ACK_WAIT;
                 config.max_ack_pending = ACK_PENDING_MAX;
             }
@@ -184,13 +189,13 @@ impl JetStreamSource {
     }
 
     async fn next(&mut self, within: Instant) -> Result<Option<Delivery>, StreamError> {
-        let connections = self.connections.load(Ordering::Relaxed);
+        let disconnections = self.disconnections.load(Ordering::Relaxed);
         let active = self
             .active
             .as_mut()
             .ok_or(StreamError::Interrupted(Interruption::Ended))?;
         // What was on its way to the old connection is lost, and nobody would notice before the next message.
-        if active.connection != connections {
+        if active.disconnections != disconnections {
             return Err(StreamError::Interrupted(Interruption::Reconnected));
         }
         let message = match active.messages.next().now_or_never() {
@@ -209,7 +214,10 @@ impl JetStreamSource {
         })?;
         let delivery = active.admit(&message)?;
         if let SourceKind::Durable = self.kind {
-            active.last = Some((delivery.sequence, message));
+            let before = active.last.replace((delivery.sequence, message));
+            if active.acknowledges_each {
+                active.unacknowledged.extend(before);
+            }
         }
         Ok(Some(delivery))
     }
@@ -264,7 +272,7 @@ impl EventSource for JetStreamSource {
     async fn start(&mut self, from: u64) -> Result<(), StreamError> {
         self.active = None;
         self.broken = None;
-        let connection = self.connections.load(Ordering::Relaxed);
+        let disconnections = self.disconnections.load(Ordering::Relaxed);
         let stream = self.stream().await?;
         if let SourceKind::Durable = self.kind {
             // Made anew, because a durable goes on where its acknowledgements are, and not where our checkpoint is.
@@ -276,6 +284,7 @@ impl EventSource for JetStreamSource {
             source,
         };
         let starts_at_floor = matches!(config.deliver_policy, DeliverPolicy::All);
+        let acknowledges_each = matches!(config.ack_policy, AckPolicy::Explicit);
         let consumer = stream
             .create_consumer(config)
             .await
@@ -300,8 +309,9 @@ impl EventSource for JetStreamSource {
         self.active = Some(Active {
             messages,
             order,
-            connection,
+            disconnections,
             unacknowledged: VecDeque::new(),
+            acknowledges_each,
             last: None,
         });
         Ok(())
@@ -347,22 +357,26 @@ impl EventSource for JetStreamSource {
         let Some(active) = &mut self.active else {
             return Ok(());
         };
-        let mut covering = None;
-        while let Some((sequence, _)) = active.unacknowledged.front()
-            && *sequence <= through
-        {
-            covering = active.unacknowledged.pop_front();
-        }
-        let Some((_, message)) = covering else {
-            return Ok(());
-        };
         let failed = |source| StreamError::Server {
             operation: "take an acknowledgement",
             source,
         };
-        let acknowledged = timeout(self.heartbeat, message.ack()).await;
-        acknowledged
-            .map_err(|error| failed(Box::new(error)))?
-            .map_err(failed)
+        while let Some((sequence, _)) = active.unacknowledged.front()
+            && *sequence <= through
+        {
+            let (_, message) = active.unacknowledged.pop_front().expect("it was just seen");
+            // One for the last stands for all before it, where that is the policy.
+            let next_is_covered = active
+                .unacknowledged
+                .front()
+                .is_some_and(|(next, _)| *next <= through);
+            if active.acknowledges_each || !next_is_covered {
+                let acknowledged = timeout(self.heartbeat, message.ack()).await;
+                acknowledged
+                    .map_err(|error| failed(Box::new(error)))?
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 }
