@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`].
 
 pub mod types;
 
@@ -16,3 +16,5 @@ pub mod storage;
 
 pub mod pipeline;
 pub mod stream;
+
+pub mod admin;

@@ -35,6 +35,8 @@ pub enum Fault {
     Size,
     /// It waits behind another event of its view.
     Waiting,
+    /// An operator let the projection go on without it.
+    Dropped,
 }
 
 /// Which event, and of which view where that is known.

@@ -13,7 +13,7 @@ use super::{
     status::{ProjectionState, ShardState, ShardStatus},
 };
 use crate::{
-    manifest::ProjectionManifest,
+    manifest::{Projection, ProjectionManifest},
     settings::{BatchLimits, Durability, Settings},
     storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
@@ -58,6 +58,27 @@ impl ShardOptions {
             breaker_pause: settings.breaker_pause,
             filter_hash: filter_hash(&settings.subjects),
         }
+    }
+
+    /// What the views of `projection` must be made of.
+    pub(crate) fn expected(&self, projection: &Projection) -> Expected {
+        Expected {
+            filter_hash: self.filter_hash.clone(),
+            program_hash: projection.program.hash().to_owned(),
+        }
+    }
+
+    /// How the projection stands to the stream, as a node would find it when it starts.
+    ///
+    /// # Errors
+    /// Why it would not go on.
+    pub fn examine(
+        &self,
+        projection: &Projection,
+        facts: &StreamFacts,
+        stored: Option<&Checkpoint>,
+    ) -> Result<Checkpoint, BlockedReason> {
+        examine(facts, stored, &self.expected(projection))
     }
 }
 
@@ -151,7 +172,7 @@ impl Shard {
             let floor = stored.as_ref().map_or(0, |stored| stored.floor);
             let facts = source.facts(floor).await.map_err(stream_again)?;
             drops_what_was_read |= facts.drops_what_was_read;
-            let checked = self.check(&facts, stored.as_ref(), projection.program.hash());
+            let checked = self.options.examine(projection, &facts, stored.as_ref());
             let state = ProjectionState {
                 floor,
                 blocked: checked.as_ref().err().cloned(),
@@ -185,19 +206,6 @@ impl Shard {
             source.start(floor + 1).await.map_err(stream_again)?;
         }
         Ok(folders)
-    }
-
-    fn check(
-        &self,
-        facts: &StreamFacts,
-        stored: Option<&Checkpoint>,
-        program_hash: &str,
-    ) -> Result<Checkpoint, BlockedReason> {
-        let expected = Expected {
-            filter_hash: self.options.filter_hash.clone(),
-            program_hash: program_hash.to_owned(),
-        };
-        examine(facts, stored, &expected)
     }
 
     fn after(&self, end: SessionEnd) -> Again {

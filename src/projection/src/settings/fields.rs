@@ -10,8 +10,9 @@ use super::{
 };
 
 const PREFIX: &str = "PROJECTION_";
-/// Variables with the prefix that are not settings: for tests of the node, and the name of the file.
-const NOT_SETTINGS: [&str; 2] = ["PROJECTION_SETTINGS", "PROJECTION_TEST_NATS_URL"];
+/// Variables with the prefix that are not settings: the name of their file, and what tests of the node are told.
+const SETTINGS_FILE: &str = "PROJECTION_SETTINGS";
+const OF_TESTS: &str = "PROJECTION_TEST_";
 
 type Setter = fn(&mut Settings, &Value) -> Result<(), String>;
 
@@ -188,7 +189,7 @@ pub(super) fn set_from_variable(
     let Some(key) = name.strip_prefix(PREFIX) else {
         return;
     };
-    if NOT_SETTINGS.contains(&name) {
+    if name == SETTINGS_FILE || name.starts_with(OF_TESTS) {
         return;
     }
     let key = key.to_lowercase();

@@ -89,6 +89,9 @@ impl BlockedReason {
                 "mend the program and start again, or projection quarantine drop {table} {sequence}"
             ),
             Self::TooManyParked { .. } => format!("projection quarantine list {table}"),
+            Self::ProgramChanged => format!(
+                "projection rebuild --in-place {table}   (or projection accept-program {table}, which mixes views of both)"
+            ),
             Self::FloorMoved => "stop the other node, and start this one again".to_owned(),
             Self::Unsafe { .. } => {
                 "set source: ordered on a stream with limits retention".to_owned()
