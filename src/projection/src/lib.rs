@@ -4,6 +4,8 @@
 //!
 //! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`].
 
+mod hex;
+
 pub mod types;
 
 pub mod settings;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::ViewId;
+use crate::{hex::hex, types::ViewId};
 
 /// What a projection does with an event that it can never apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -110,7 +110,6 @@ impl Body {
         if bytes.len() > Self::BYTES_MAX {
             return None;
         }
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Some(match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
             Err(_) => Self::Hex(hex(bytes)),

@@ -14,7 +14,7 @@ use projection::{
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than anything here takes, so running out of it means that something hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(60);
+const HANGS_AFTER: Duration = Duration::from_mins(1);
 
 /// An event of account `id` that adds `amount`.
 pub(crate) fn deposit(id: &str, amount: i64) -> String {
@@ -118,7 +118,7 @@ pub(crate) fn dump(store: &ViewStore, view_type: &str) -> Vec<(String, String)> 
     let mut all = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let snapshot = store.snapshot().expect("a snapshot");
-    let visited = snapshot.entries(&table(view_type), &mut |key, value| {
+    let visited = snapshot.entries(&table(view_type), |key, value| {
         all.push((text(key), text(value)));
         ControlFlow::Continue(())
     });

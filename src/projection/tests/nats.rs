@@ -117,12 +117,15 @@ impl Nats {
             }
             assert!(
                 self.child.try_wait().expect("a child").is_none(),
-                "{:?} ended",
-                self.program
+                "{} ended",
+                self.program.display()
             );
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("{:?} did not listen within {STARTS_WITHIN:?}", self.program);
+        panic!(
+            "{} did not listen within {STARTS_WITHIN:?}",
+            self.program.display()
+        );
     }
 }
 

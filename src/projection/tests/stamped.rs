@@ -76,7 +76,7 @@ pub(crate) fn floor(store: &ViewStore) -> Option<u64> {
 pub(crate) fn assert_whole(store: &ViewStore, floor: u64) {
     let snapshot = store.snapshot().expect("the store can be read");
     let mut stamps = Vec::new();
-    let visited = snapshot.entries(&table(), &mut |_, bytes| {
+    let visited = snapshot.entries(&table(), |_, bytes| {
         stamps.push(StoredView::decode(bytes).expect("a whole view").last_seq);
         ControlFlow::Continue(())
     });

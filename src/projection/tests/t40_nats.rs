@@ -36,7 +36,7 @@ async fn publish(context: &Context, count: u64) -> u64 {
 fn settings_of(nats: &Nats, source: SourceKind) -> Settings {
     let mut settings = settings(50, 1);
     settings.nats_url = nats.url();
-    settings.stream = STREAM.to_owned();
+    STREAM.clone_into(&mut settings.stream);
     settings.source = source;
     settings.heartbeat = Duration::from_millis(500);
     settings

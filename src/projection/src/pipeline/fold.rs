@@ -263,13 +263,13 @@ impl Folder {
         let hash = self.projection.program.hash();
         for (lane, draft) in self.lanes.iter_mut().zip(drafts) {
             let records = lane.take_over(draft, hash, |key, view| part.put(key, view));
-            records
-                .iter()
-                .for_each(|(key, record)| part.put_record(key, record));
+            for (key, record) in &records {
+                part.put_record(key, record);
+            }
         }
-        strays
-            .iter()
-            .for_each(|(_, key, record)| part.put_record(key, record));
+        for (_, key, record) in &strays {
+            part.put_record(key, record);
+        }
         self.checkpoint = checkpoint;
         self.stored = true;
         let keys = self.parked_keys();

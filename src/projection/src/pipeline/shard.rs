@@ -13,6 +13,7 @@ use super::{
     status::{ProjectionState, ShardState, ShardStatus},
 };
 use crate::{
+    hex,
     manifest::{Projection, ProjectionManifest},
     settings::{BatchLimits, Durability, Settings},
     storage::{StorageError, ViewStore},
@@ -85,12 +86,10 @@ impl ShardOptions {
 fn filter_hash(subjects: &[String]) -> String {
     let mut subjects = subjects.to_vec();
     subjects.sort_unstable();
-    let digest = Sha256::digest(subjects.join("\n"));
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::short(&Sha256::digest(subjects.join(
+        "
+",
+    )))
 }
 
 /// The projections of a manifest over one stream and one store.

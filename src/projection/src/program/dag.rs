@@ -17,7 +17,10 @@ use self::{
     node::{Node, Slot},
 };
 use super::{Meta, Outcome, Program, ProgramError};
-use crate::types::{Envelope, ViewId};
+use crate::{
+    hex,
+    types::{Envelope, ViewId},
+};
 
 /// The name of the language in manifests and programs.
 pub const LANGUAGE: &str = "dag/v1";
@@ -70,11 +73,7 @@ impl DagProgram {
             .chain_update(&bytes)
             .chain_update(gas_max.to_be_bytes())
             .finalize();
-        let hash = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hex::short(&digest);
         let source: Source =
             serde_json::from_value(source.clone()).map_err(|error| CompileError {
                 place: "program".to_owned(),

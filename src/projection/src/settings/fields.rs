@@ -258,7 +258,7 @@ fn engine(value: &Value) -> Result<Engine, String> {
 
 fn durability(value: &Value) -> Result<Durability, String> {
     /// More than this may be folded again after a crash, which nobody who writes it means.
-    const INTERVAL_MAX: Duration = Duration::from_secs(60);
+    const INTERVAL_MAX: Duration = Duration::from_mins(1);
     if value.as_str() == Some("commit") {
         return Ok(Durability::Commit);
     }

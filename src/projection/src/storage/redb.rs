@@ -114,15 +114,14 @@ impl Kv for Redb {
     }
 }
 
+type BytesTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 struct Read {
     transaction: ReadTransaction,
 }
 
 impl Read {
-    fn table(
-        &self,
-        name: &str,
-    ) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, StorageError> {
+    fn table(&self, name: &str) -> Result<Option<BytesTable>, StorageError> {
         match self.transaction.open_table(definition(name)) {
             Ok(table) => Ok(Some(table)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),

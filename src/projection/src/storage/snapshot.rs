@@ -94,9 +94,9 @@ impl<'s> Snapshot<'s> {
     pub fn entries(
         &self,
         table: &ViewTable,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        self.read.range(&tables::views(table), &[], visit)
+        self.read.range(&tables::views(table), &[], &mut visit)
     }
 
     /// How far the views of `table` have come.

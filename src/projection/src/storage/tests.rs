@@ -281,9 +281,10 @@ proptest! {
             let next = floor.unwrap_or(0) + 1;
             for store in &stores {
                 let mut part = Part::new(accounts(1), floor, at(next));
-                let latest: std::collections::BTreeMap<_, _> = changes.iter().copied().collect();
+                let latest = changes.iter().map(|(id, number)| (id % 16, *number));
+                let latest: std::collections::BTreeMap<_, _> = latest.collect();
                 for (id, number) in latest {
-                    part.put(&key("t", &format!("{}", id % 16 * 16)), number.map(view));
+                    part.put(&key("t", &id.to_string()), number.map(view));
                 }
                 store.commit(&part.into()).unwrap();
             }
@@ -292,7 +293,7 @@ proptest! {
         let dumps: Vec<Vec<(Vec<u8>, Vec<u8>)>> = stores.iter().map(|store| {
             let mut all = Vec::new();
             let snapshot = store.snapshot().unwrap();
-            snapshot.entries(&accounts(1), &mut |key, value| {
+            snapshot.entries(&accounts(1), |key, value| {
                 all.push((key.to_vec(), value.to_vec()));
                 ControlFlow::Continue(())
             }).unwrap();

@@ -32,7 +32,7 @@ use super::{Delivery, EventSource, Interruption, Order, ReceiveLimits, StreamErr
 use crate::settings::{Settings, SourceKind};
 
 /// How long a durable consumer waits for an acknowledgement: longer than any commit, because what it delivers again comes out of order.
-const ACK_WAIT: Duration = Duration::from_secs(300);
+const ACK_WAIT: Duration = Duration::from_mins(5);
 /// How long the server keeps a consumer that nobody pulls from.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 /// How much one pull asks for. The client asks again when half of it has come.

@@ -77,13 +77,9 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match &*name {
-                "tenant_id" => once(
-                    &mut fields.tenant_id,
-                    "tenant_id",
-                    map.next_value::<Option<TenantId>>()?,
-                )?,
+                "tenant_id" => at_most_once(&mut fields.tenant_id, "tenant_id", map.next_value()?)?,
                 "aggregate_id" => {
-                    once(&mut fields.aggregate_id, "aggregate_id", map.next_value()?)?
+                    once(&mut fields.aggregate_id, "aggregate_id", map.next_value()?)?;
                 }
                 "aggregate_type" => once(
                     &mut fields.aggregate_type,
@@ -93,19 +89,21 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 "event_type" => once(&mut fields.event_type, "event_type", map.next_value()?)?,
                 "payload" => once(&mut fields.payload, "payload", map.next_value()?)?,
                 "timestamp" => once(&mut fields.timestamp, "timestamp", map.next_value()?)?,
-                "event_id" => once(&mut fields.event_id, "event_id", map.next_value()?)?,
-                "aggregate_seq" => once(
+                "event_id" => at_most_once(&mut fields.event_id, "event_id", map.next_value()?)?,
+                "aggregate_seq" => at_most_once(
                     &mut fields.aggregate_seq,
                     "aggregate_seq",
                     map.next_value()?,
                 )?,
-                "correlation_id" => once(
+                "correlation_id" => at_most_once(
                     &mut fields.correlation_id,
                     "correlation_id",
                     map.next_value()?,
                 )?,
-                "traceparent" => once(&mut fields.traceparent, "traceparent", map.next_value()?)?,
-                "schema_version" => once(
+                "traceparent" => {
+                    at_most_once(&mut fields.traceparent, "traceparent", map.next_value()?)?;
+                }
+                "schema_version" => at_most_once(
                     &mut fields.schema_version,
                     "schema_version",
                     map.next_value()?,
@@ -121,34 +119,34 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 
 #[derive(Default)]
 struct Fields {
-    tenant_id: Option<Option<TenantId>>,
+    tenant_id: Option<TenantId>,
     aggregate_id: Option<String>,
     aggregate_type: Option<String>,
     event_type: Option<String>,
     payload: Option<Value>,
     timestamp: Option<String>,
-    event_id: Option<Option<String>>,
-    aggregate_seq: Option<Option<u64>>,
-    correlation_id: Option<Option<String>>,
-    traceparent: Option<Option<String>>,
-    schema_version: Option<Option<u32>>,
+    event_id: Option<String>,
+    aggregate_seq: Option<u64>,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    schema_version: Option<u32>,
     extra: Map<String, Value>,
 }
 
 impl Fields {
     fn finish<E: Error>(self) -> Result<Envelope, E> {
         Ok(Envelope {
-            tenant_id: self.tenant_id.flatten().unwrap_or_default(),
+            tenant_id: self.tenant_id.unwrap_or_default(),
             aggregate_id: required(self.aggregate_id, "aggregate_id")?,
             aggregate_type: required(self.aggregate_type, "aggregate_type")?,
             event_type: required(self.event_type, "event_type")?,
             payload: required(self.payload, "payload")?,
             timestamp: required(self.timestamp, "timestamp")?,
-            event_id: self.event_id.flatten(),
-            aggregate_seq: self.aggregate_seq.flatten(),
-            correlation_id: self.correlation_id.flatten(),
-            traceparent: self.traceparent.flatten(),
-            schema_version: self.schema_version.flatten(),
+            event_id: self.event_id,
+            aggregate_seq: self.aggregate_seq,
+            correlation_id: self.correlation_id,
+            traceparent: self.traceparent,
+            schema_version: self.schema_version,
             extra: self.extra,
         })
     }
@@ -160,6 +158,15 @@ fn once<T, E: Error>(slot: &mut Option<T>, name: &'static str, value: T) -> Resu
         None => Ok(()),
         Some(_) => Err(E::duplicate_field(name)),
     }
+}
+
+/// Null is as good as nothing.
+fn at_most_once<T, E: Error>(
+    slot: &mut Option<T>,
+    name: &'static str,
+    value: Option<T>,
+) -> Result<(), E> {
+    value.map_or(Ok(()), |value| once(slot, name, value))
 }
 
 fn required<T, E: Error>(value: Option<T>, name: &'static str) -> Result<T, E> {

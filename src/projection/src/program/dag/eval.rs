@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::node::{Arithmetic, Comparison, MetaField, Node, Slot, TextOperation};
 use crate::{
+    hex::hex,
     program::{Meta, ProgramError, weight},
     types::Envelope,
 };
@@ -284,10 +285,7 @@ impl<'a> Run<'a> {
             Node::Hash(node) => {
                 let text = self.text(node, "hash")?;
                 self.charge_bytes(text.len())?;
-                Sha256::digest(text)
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect()
+                hex(&Sha256::digest(text))
             }
             _ => unreachable!("only nodes that give texts come here"),
         };
