@@ -59,7 +59,7 @@ fn taken(events: u64, since: Instant, cpu_before: Duration) -> Taken {
     let events = events as f64;
     Taken {
         rate: events / since.elapsed().as_secs_f64(),
-        cpu_us: (cpu() - cpu_before).as_secs_f64() * 1e6 / events,
+        cpu_us: cpu().saturating_sub(cpu_before).as_secs_f64() * 1e6 / events,
     }
 }
 
