@@ -2,6 +2,7 @@
 //!
 //! Each test runs itself again where it may mount: in a mount namespace of its own.
 
+mod accounts;
 mod stamped;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use projection::{
     settings::Engine,
     storage::{Breaker, StorageError},
+    stream::MemorySource,
 };
 
 const INSIDE: &str = "PROJECTION_DISK_FOLDER";
@@ -142,4 +144,62 @@ fn remount(folder: &Path, how: &str) {
         .arg(folder)
         .status();
     assert!(status.unwrap().success());
+}
+
+/// An event that makes the view of its account about a kilobyte larger.
+fn large(number: u64) -> String {
+    let id = format!("a-{number}-{}", "x".repeat(900));
+    accounts::deposit(&id, 1)
+}
+
+async fn node_on_a_full_disk(folder: &Path) {
+    let ballast = folder.join("ballast");
+    fs::write(&ballast, vec![0; 18 << 20]).unwrap();
+    let store = accounts::store(
+        &folder.join("store"),
+        projection::settings::Durability::Commit,
+    );
+    let mut source = MemorySource::default();
+    let last = (0..6_000)
+        .map(|number| source.publish("ev", large(number)))
+        .last()
+        .unwrap();
+    let mut settings = accounts::settings(200, 1);
+    settings.breaker_pause = Duration::from_millis(5);
+    let shared = source.clone();
+    let troubled = std::cell::Cell::new(false);
+    let manifest = accounts::manifest("halt");
+    let run = accounts::run_until(&store, &manifest, &settings, &mut source, |status| {
+        let floor = status
+            .projections
+            .values()
+            .map(|state| state.floor)
+            .min()
+            .unwrap_or(0);
+        assert!(
+            shared.acknowledged() <= floor,
+            "acknowledged beyond what is stored"
+        );
+        if status.storage_trouble.is_some() && !troubled.replace(true) {
+            assert!(floor < last, "it was in trouble before the end");
+            fs::remove_file(&ballast).unwrap();
+        }
+        status.has_reached(last)
+    });
+    let status = run.await;
+    assert!(troubled.get(), "the disk never became full: {status:?}");
+    assert_eq!(status.storage_trouble, None);
+    assert_eq!(accounts::applied(&store), (1..=last).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_node_on_a_full_disk_acknowledges_nothing_more_and_goes_on_by_itself_when_there_is_room() {
+    within_a_small_disk(
+        "a_node_on_a_full_disk_acknowledges_nothing_more_and_goes_on_by_itself_when_there_is_room",
+        "28m",
+        |folder| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(node_on_a_full_disk(folder));
+        },
+    );
 }
