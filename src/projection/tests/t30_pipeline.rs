@@ -162,6 +162,22 @@ async fn a_projection_that_halts_stops_right_before_the_event_and_lets_the_other
             matches!(state.blocked, Some(BlockedReason::Poison { sequence, .. }) if sequence == poison)
         );
         assert_eq!(accounts::applied(&store), (1..poison).collect::<Vec<_>>());
+        // Delivery goes back to where it stopped, and the other, which is further, takes nothing twice.
+        let counted = dump(&store, "kind");
+        run_until(
+            &store,
+            &manifest("skip"),
+            &settings(100, lanes),
+            &mut source.clone(),
+            reached(last),
+        )
+        .await;
+        assert_eq!(dump(&store, "kind"), counted);
+        let all_but_poison = (1..=last).filter(|sequence| *sequence != poison);
+        assert_eq!(
+            accounts::applied(&store),
+            all_but_poison.collect::<Vec<_>>()
+        );
     }
 }
 
