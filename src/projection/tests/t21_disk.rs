@@ -160,10 +160,10 @@ async fn node_on_a_full_disk(folder: &Path) {
         projection::settings::Durability::Commit,
     );
     let mut source = MemorySource::default();
-    let last = (0..6_000)
-        .map(|number| source.publish("ev", large(number)))
-        .last()
-        .unwrap();
+    let last = 6_000;
+    for number in 0..last {
+        source.publish("ev", large(number));
+    }
     let mut settings = accounts::settings(200, 1);
     settings.breaker_pause = Duration::from_millis(5);
     let shared = source.clone();
