@@ -101,6 +101,8 @@ impl Fleet {
             .buffered(PLACES_MAX)
             .try_collect()
             .await?;
+        self.rendering
+            .admit(nodes.iter().map(|node| node.name.clone()));
         if founding {
             self.rendering
                 .expect(nodes.iter().map(|node| node.name.clone()));

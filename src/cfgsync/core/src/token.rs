@@ -12,6 +12,17 @@ impl BearerToken {
         Self(token.into())
     }
 
+    /// A token that nobody can guess, for a server and its clients in one process.
+    ///
+    /// # Panics
+    /// Where the system has no source of random numbers.
+    #[cfg(feature = "server")]
+    pub fn random() -> Self {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the system has a source of random numbers");
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The token itself, for a header.
     #[cfg(feature = "client")]
     pub(crate) fn expose(&self) -> &str {
