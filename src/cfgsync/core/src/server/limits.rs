@@ -20,7 +20,7 @@ pub struct ServerLimits {
     pub headers_bytes_max: usize,
     /// How long a request's head or body may take to arrive; over it the connection is closed, or answered 408.
     pub read_within: Duration,
-    /// How long a request is held at most, whatever it asks for.
+    /// How long a request is held at most, whatever it asks for; also how long a source may take to answer one that does not ask for it.
     pub hold_max: Duration,
     /// How many requests are held at a time; one too many is answered at once, as though it had not asked to be held.
     pub held_max: usize,
