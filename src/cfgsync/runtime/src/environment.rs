@@ -132,8 +132,9 @@ impl Reader<'_> {
     fn server(&mut self) -> Option<Url> {
         let text = self.get("CFGSYNC_SERVER").unwrap_or_default();
         let secret = match text.parse::<Url>() {
-            Ok(url) => !url.username().is_empty() || url.password().is_some(),
-            Err(_) => text.contains('@'),
+            Ok(url) if url.has_host() => !url.username().is_empty() || url.password().is_some(),
+            // What stands before the colon of `user:password@host` reads as a scheme.
+            _ => text.contains('@'),
         };
         if secret {
             self.problems.push("CFGSYNC_SERVER must not have a user or password in it; a server that wants a secret is given CFGSYNC_TOKEN".to_owned());
