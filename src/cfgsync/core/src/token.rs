@@ -20,7 +20,11 @@ impl BearerToken {
     pub fn random() -> Self {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).expect("the system has a source of random numbers");
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        let digit = |bits: u8| char::from_digit(bits.into(), 16).unwrap_or('0');
+        let digits = bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        Self(digits.collect())
     }
 
     /// The token itself, for a header.
