@@ -1,10 +1,16 @@
 //! Bootstrap on real processes: order, deadlines, failures, and that nothing is left of a cluster that did not come up.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use async_trait::async_trait;
 
 use openraft_kv::OpenRaftKv;
 use tests::{
@@ -12,10 +18,12 @@ use tests::{
     sleeper::Sleeper,
 };
 use trellis_bootstrap::{
-    BootstrapError, BootstrapRequest, Bootstrapped, ValidationError, bootstrap,
+    ArtifactFile, BootstrapError, BootstrapRequest, Bootstrapped, ConfigChannel, ConfigDelivery,
+    DynError, NodeRecord, Rendering, ValidationError, bootstrap,
 };
 use trellis_domain::{NodeState, ReadinessPolicy};
 use trellis_local::{LocalConfig, LocalDeployer};
+use trellis_runtime::CfgsyncDelivery;
 
 async fn failure(request: BootstrapRequest) -> BootstrapError {
     match bootstrap(request).await {
@@ -217,5 +225,89 @@ async fn a_folder_that_cannot_be_written_is_named() {
         format!("{error}: {source}").contains("/proc/trellis"),
         "{error}: {source}"
     );
+    site.assert_clean();
+}
+
+/// Real delivery that fails when it is told to, and keeps the overrides of whatever was registered.
+#[derive(Clone, Default)]
+struct Moody {
+    fails: Arc<AtomicBool>,
+    registered: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
+}
+
+impl Moody {
+    fn last_overrides(&self) -> Vec<String> {
+        let registered = self.registered.lock().unwrap();
+        let last = registered.last().expect("something was registered");
+        last.keys().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl ConfigDelivery for Moody {
+    async fn open(&self, rendering: Arc<Rendering>) -> Result<Arc<dyn ConfigChannel>, DynError> {
+        Ok(Arc::new(MoodyChannel {
+            moody: self.clone(),
+            channel: CfgsyncDelivery.open(rendering).await?,
+        }))
+    }
+}
+
+struct MoodyChannel {
+    moody: Moody,
+    channel: Arc<dyn ConfigChannel>,
+}
+
+#[async_trait]
+impl ConfigChannel for MoodyChannel {
+    async fn register(&self, node: &NodeRecord) -> Result<(), DynError> {
+        if self.moody.fails.load(Ordering::SeqCst) {
+            return Err("the delivery is away".into());
+        }
+        self.channel.register(node).await?;
+        let overrides = node.spec.overrides.clone();
+        self.moody.registered.lock().unwrap().push(overrides);
+        Ok(())
+    }
+
+    async fn fetch(&self, node: &NodeRecord) -> Result<Vec<ArtifactFile>, DynError> {
+        self.channel.fetch(node).await
+    }
+
+    async fn close(&self) {
+        self.channel.close().await;
+    }
+}
+
+fn overriding(path: &str, value: &str) -> BTreeMap<String, String> {
+    [(path.to_owned(), value.to_owned())].into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overrides_that_were_not_taken_in_are_not_kept_and_two_at_once_both_are() {
+    let site = Site::new("overrides");
+    let (app, moody) = (Sleeper::default(), Moody::default());
+    let mut request = site.request(app, vec![node("A", &[]), node("B", &[])]);
+    request.delivery = Arc::new(moody.clone());
+    let cluster = bootstrap(request).await.unwrap();
+    let fleet = cluster.fleet.as_ref().expect("its nodes are managed");
+    let a = "A".parse().unwrap();
+
+    moody.fails.store(true, Ordering::SeqCst);
+    let lost = overriding("peers", "[lost]");
+    assert!(fleet.override_config(&a, &lost).await.is_err());
+    moody.fails.store(false, Ordering::SeqCst);
+    let kept = overriding("peers.0", "kept");
+    fleet.override_config(&a, &kept).await.unwrap();
+    assert_eq!(moody.last_overrides(), ["peers.0"]);
+
+    let (one, other) = (overriding("peers", "[X]"), overriding("peers.0", "Y"));
+    let both = tokio::join!(
+        fleet.override_config(&a, &one),
+        fleet.override_config(&a, &other)
+    );
+    assert!(both.0.is_ok() && both.1.is_ok());
+    assert_eq!(moody.last_overrides(), ["peers", "peers.0"]);
+    tear_down(cluster).await;
     site.assert_clean();
 }
