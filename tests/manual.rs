@@ -237,6 +237,28 @@ fn a_cluster_can_be_ended_while_it_is_brought_up() {
 }
 
 #[test]
+fn whoever_ends_a_cluster_does_not_wait_for_the_next_one_of_the_same_name() {
+    let bench = workbench();
+    let mut first = bench.up(&["one.toml"]);
+    // A frozen node does not end when it is asked to, so there is time to freeze who asks for it, too.
+    let node = bench.pid("one", "NODE_1");
+    signal(&node, "STOP");
+    let down = bench.stays(&["down"]);
+    first.until("asks: end one");
+    down.signal("STOP");
+    signal(&node, "CONT");
+    assert_eq!(first.ended().0, Some(0));
+
+    let _second = bench.up(&["one.toml"]);
+    down.signal("CONT");
+    let (code, said) = down.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(bench.status("one")["nodes"][0]["state"], "running");
+    bench.done(&["down"]);
+    bench.assert_clean();
+}
+
+#[test]
 fn nodes_of_others_are_watched_and_left_alone() {
     let bench = workbench();
     let _theirs = bench.up(&["one.toml", "--name", "theirs"]);
