@@ -108,6 +108,30 @@ async fn a_node_that_does_not_say_who_it_is_does_not_keep_the_scenario_for_ever(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_quorum_hides_a_node_of_ours_that_never_answered() {
+    for readiness in [
+        ReadinessPolicy::Quorum(2),
+        ReadinessPolicy::SourceAware {
+            managed: 2,
+            total: 2,
+        },
+    ] {
+        let site = Site::new("hangs");
+        let app = Sleeper::default();
+        app.hangs("C");
+        let mut request = site.request(app, vec![node("A", &[]), node("B", &[]), node("C", &[])]);
+        request.spec.readiness = readiness;
+        let text = failure(request).await.to_string();
+        assert!(text.contains("not ready within 2s (at least 2"), "{text}");
+        assert!(
+            text.contains("B: ready") && text.contains("C: not ready; last seen:"),
+            "{text}"
+        );
+        site.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_quorum_the_rest_stays_starting() {
     let site = Site::new("quorum");
     let app = Sleeper::default();

@@ -26,6 +26,7 @@ struct State {
     events: Vec<String>,
     never_ready: BTreeSet<String>,
     silent: BTreeSet<String>,
+    hanging: BTreeSet<String>,
     unmakeable: BTreeSet<String>,
     networks: BTreeMap<String, String>,
 }
@@ -51,6 +52,11 @@ impl Sleeper {
     /// Makes the node called `node` answer every probe with "not yet".
     pub fn never_ready(&self, node: &str) {
         self.state().never_ready.insert(node.to_owned());
+    }
+
+    /// Makes the node called `node` answer no probe at all.
+    pub fn hangs(&self, node: &str) {
+        self.state().hanging.insert(node.to_owned());
     }
 
     /// Makes the node called `node` ready, but silent about who it is.
@@ -128,6 +134,10 @@ impl Application for Sleeper {
     }
 
     async fn probe(&self, node: &NodeHandle) -> Result<Probe, DynError> {
+        let is_hanging = self.state().hanging.contains(node.name().as_str());
+        if is_hanging {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.state();
         if state.never_ready.contains(node.name().as_str()) {
             return Ok(Probe::NotYet("still dreaming".to_owned()));
