@@ -147,7 +147,7 @@ impl Attempt<'_> {
         let app = &*self.request.app;
         let asked = ask_borrowed(app, borrowed.sightings, &*self.request.progress).await?;
         let managed = self.deploy(&asked).await?;
-        let inventory = SharedInventory::new(self.merge(managed, &asked)?);
+        let inventory = SharedInventory::new(self.merge(managed, &asked, &borrowed.missing)?);
         self.inventory = Some(inventory.clone());
         self.apply_policy(&inventory).await?;
         let ready = self
@@ -206,6 +206,7 @@ impl Attempt<'_> {
         &self,
         managed: Vec<NodeSighting>,
         borrowed: &[Asked],
+        missing: &[MissingNode],
     ) -> Result<NodeInventory, BootstrapError> {
         let spec = &self.request.spec;
         let mut inventory = NodeInventory::adopting(spec.adopted.clone());
@@ -214,7 +215,9 @@ impl Attempt<'_> {
         for name in silent(&inventory, borrowed) {
             inventory.set_state(&name, NodeState::Unreachable)?;
         }
-        for (name, _) in spec.opt_ins.iter() {
+        // What may be done to a node that is down just now is no mistake; nothing is done to it.
+        let is_missing = |name: &NodeName| missing.iter().any(|missing| missing.name == *name);
+        for (name, _) in spec.opt_ins.iter().filter(|(name, _)| !is_missing(name)) {
             inventory.node(name)?;
         }
         preflight::check_operations(&inventory, &self.request.planned, &spec.opt_ins)?;
