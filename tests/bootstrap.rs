@@ -108,6 +108,26 @@ async fn a_node_that_does_not_say_who_it_is_does_not_keep_the_scenario_for_ever(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_wait_for_one_another_share_the_time_that_all_of_them_have() {
+    let site = Site::new("shared");
+    let app = Sleeper::default();
+    let nodes = [("A", &[][..]), ("B", &["A"]), ("C", &["B"])];
+    for (name, _) in nodes {
+        app.slow(name, Duration::from_millis(900));
+    }
+    let nodes = nodes.map(|(name, peers)| node(name, peers)).into();
+    let begun = Instant::now();
+    let text = failure(site.request(app, nodes)).await.to_string();
+    let took = begun.elapsed();
+    assert!(
+        text.contains("not ready within 2s") && text.contains("C: not ready"),
+        "{text}"
+    );
+    assert!(took < Duration::from_millis(2600), "it took {took:?}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_quorum_hides_a_node_of_ours_that_never_answered() {
     for readiness in [
         ReadinessPolicy::Quorum(2),

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ struct State {
     never_ready: BTreeSet<String>,
     silent: BTreeSet<String>,
     hanging: BTreeSet<String>,
+    slow: BTreeMap<String, (Duration, Option<Instant>)>,
     unmakeable: BTreeSet<String>,
     networks: BTreeMap<String, String>,
 }
@@ -52,6 +54,11 @@ impl Sleeper {
     /// Makes the node called `node` answer every probe with "not yet".
     pub fn never_ready(&self, node: &str) {
         self.state().never_ready.insert(node.to_owned());
+    }
+
+    /// Makes the node called `node` ready `after` its first probe, not before.
+    pub fn slow(&self, node: &str, after: Duration) {
+        self.state().slow.insert(node.to_owned(), (after, None));
     }
 
     /// Makes the node called `node` answer no probe at all.
@@ -141,6 +148,11 @@ impl Application for Sleeper {
         let mut state = self.state();
         if state.never_ready.contains(node.name().as_str()) {
             return Ok(Probe::NotYet("still dreaming".to_owned()));
+        }
+        if let Some((after, first)) = state.slow.get_mut(node.name().as_str())
+            && first.get_or_insert_with(Instant::now).elapsed() < *after
+        {
+            return Ok(Probe::NotYet("still yawning".to_owned()));
         }
         state.events.push(format!("ready {}", node.name()));
         Ok(Probe::Ready)

@@ -70,8 +70,10 @@ pub struct ReadinessBarrier<'a> {
     pub policy: ReadinessPolicy,
     /// Nodes that there should be besides, and that nobody found; they count as not ready.
     pub missing: usize,
-    /// The deadline, from the call.
+    /// The deadline, from `since` on.
     pub within: Duration,
+    /// When the time began; waits after one another share it.
+    pub since: Instant,
     /// Who is told meanwhile.
     pub progress: &'a dyn Progress,
 }
@@ -130,7 +132,7 @@ impl ReadinessBarrier<'_> {
     /// # Cancel safety
     /// Dropping it stops asking; nothing else.
     pub async fn wait(&self, nodes: &[NodeHandle]) -> Result<BTreeSet<NodeName>, BootstrapError> {
-        let deadline = Instant::now() + self.within;
+        let deadline = self.since + self.within;
         let sightings = Sightings::default();
         let mut ready = BTreeSet::new();
         let mut watches: FuturesUnordered<_> = nodes

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use trellis_domain::{
@@ -149,9 +150,11 @@ impl Attempt<'_> {
         let managed = self.deploy(&asked).await?;
         let inventory = SharedInventory::new(self.merge(managed, &asked, &borrowed.missing)?);
         self.inventory = Some(inventory.clone());
-        self.apply_policy(&inventory).await?;
+        // However deep nodes depend on one another, the scenario's time is one.
+        let since = Instant::now();
+        self.apply_policy(&inventory, since).await?;
         let ready = self
-            .await_readiness(&inventory, borrowed.missing.len())
+            .await_readiness(&inventory, borrowed.missing.len(), since)
             .await?;
         let unknown = Preflight {
             app,
@@ -227,7 +230,11 @@ impl Attempt<'_> {
     }
 
     /// Step 6: tells managed nodes of their peers and starts them, as many at once as their connections allow.
-    async fn apply_policy(&self, inventory: &SharedInventory) -> Result<(), BootstrapError> {
+    async fn apply_policy(
+        &self,
+        inventory: &SharedInventory,
+        since: Instant,
+    ) -> Result<(), BootstrapError> {
         let Some(fleet) = &self.fleet else {
             return Ok(());
         };
@@ -241,7 +248,7 @@ impl Attempt<'_> {
             launch_all(fleet, inventory, &names).await?;
             if position < last {
                 // Who waits for a node waits for that node, whatever may do for the whole cluster.
-                let barrier = self.barrier(ReadinessPolicy::AllReady, 0);
+                let barrier = self.barrier(ReadinessPolicy::AllReady, 0, since);
                 barrier.wait(&handles(inventory, &names)?).await?;
             }
         }
@@ -253,20 +260,27 @@ impl Attempt<'_> {
         &self,
         inventory: &SharedInventory,
         missing: usize,
+        since: Instant,
     ) -> Result<Vec<NodeHandle>, BootstrapError> {
         let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
-        let barrier = self.barrier(self.request.spec.readiness, missing);
+        let barrier = self.barrier(self.request.spec.readiness, missing, since);
         let ready = barrier.wait(&nodes).await?;
         mark_running(inventory, &ready)
     }
 
-    fn barrier(&self, policy: ReadinessPolicy, missing: usize) -> ReadinessBarrier<'_> {
+    fn barrier(
+        &self,
+        policy: ReadinessPolicy,
+        missing: usize,
+        since: Instant,
+    ) -> ReadinessBarrier<'_> {
         ReadinessBarrier {
             app: &self.request.app,
             control: self.fleet.as_ref().map(|fleet| fleet.control()),
             policy,
             missing,
             within: self.request.spec.ready_within,
+            since,
             progress: &*self.request.progress,
         }
     }
