@@ -161,6 +161,31 @@ mod tests {
     }
 
     #[test]
+    fn each_field_keeps_nodes_apart_that_state_it_differently() {
+        type Field = fn(&mut NetworkIdentity) -> &mut Option<String>;
+        let fields: [(&str, Field); 5] = [
+            ("network", |said| &mut said.network),
+            ("genesis", |said| &mut said.genesis),
+            ("protocol", |said| &mut said.protocol),
+            ("api", |said| &mut said.api),
+            ("auth", |said| &mut said.auth),
+        ];
+        let known = NetworkIdentity::default().fields();
+        assert_eq!(fields.map(|(name, _)| name), known.map(|(name, _)| name));
+        for (name, field) in fields {
+            let mut nodes = nodes(&[("A", None, None), ("B", None, None), ("C", None, None)]);
+            *field(&mut nodes[0].network) = Some("one".to_owned());
+            *field(&mut nodes[1].network) = Some("one".to_owned());
+            assert_eq!(incompatibilities(&nodes), [], "{name}");
+            *field(&mut nodes[2].network) = Some("another".to_owned());
+            assert_eq!(
+                in_words(&incompatibilities(&nodes)),
+                [format!(r#"{name} is "one" on A and "another" on C"#)]
+            );
+        }
+    }
+
+    #[test]
     fn a_node_that_does_not_say_fits_everywhere_and_is_shown() {
         let nodes = nodes(&[("A", None, None), ("B", Some("y"), None), ("C", None, None)]);
         assert_eq!(incompatibilities(&nodes), []);
