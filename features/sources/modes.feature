@@ -83,5 +83,5 @@ Feature: A scenario's nodes may be ours, of a cluster that runs already, or of s
         """
       Then the exit code is 2
       And it prints "trellis.toml:2"
-      And it prints "unknown key urll"
+      And it prints "unknown key nodes.LAB_1.urll"
       And it prints "did you mean url?"
