@@ -116,6 +116,50 @@ async fn a_node_that_does_not_say_who_it_is_does_not_keep_the_scenario_for_ever(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_wait_for_one_another_share_the_time_that_all_of_them_have() {
+    let site = Site::new("shared");
+    let app = Sleeper::default();
+    let nodes = [("A", &[][..]), ("B", &["A"]), ("C", &["B"])];
+    for (name, _) in nodes {
+        app.slow(name, Duration::from_millis(900));
+    }
+    let nodes = nodes.map(|(name, peers)| node(name, peers)).into();
+    let begun = Instant::now();
+    let text = failure(site.request(app, nodes)).await.to_string();
+    let took = begun.elapsed();
+    assert!(
+        text.contains("not ready within 2s") && text.contains("C: not ready"),
+        "{text}"
+    );
+    assert!(took < Duration::from_millis(2600), "it took {took:?}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_quorum_hides_a_node_of_ours_that_never_answered() {
+    for readiness in [
+        ReadinessPolicy::Quorum(2),
+        ReadinessPolicy::SourceAware {
+            managed: 2,
+            total: 2,
+        },
+    ] {
+        let site = Site::new("hangs");
+        let app = Sleeper::default();
+        app.hangs("C");
+        let mut request = site.request(app, vec![node("A", &[]), node("B", &[]), node("C", &[])]);
+        request.spec.readiness = readiness;
+        let text = failure(request).await.to_string();
+        assert!(text.contains("not ready within 2s (at least 2"), "{text}");
+        assert!(
+            text.contains("B: ready") && text.contains("C: not ready; last seen:"),
+            "{text}"
+        );
+        site.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_quorum_the_rest_stays_starting() {
     let site = Site::new("quorum");
     let app = Sleeper::default();
