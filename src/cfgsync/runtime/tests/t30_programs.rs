@@ -150,9 +150,9 @@ const MANY: usize = 300;
 fn terminated_at(prefix: &str) -> (Option<i32>, Vec<String>) {
     let (home, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let content = "x".repeat(50_000);
-    let files = (0..MANY)
-        .map(|index| format!("      - {{path: 'file-{index:03}', content: '{content}'}}\n"))
-        .collect::<String>();
+    let file = |index| format!("      - {{path: 'file-{index:03}', content: '{content}'}}\n");
+    let files: Vec<String> = (0..MANY).map(file).collect();
+    let files = files.concat();
     let bundle = format!("nodes:\n  - identifier: node-1\n    files:\n{files}");
     fs::write(home.path().join("bundle.yaml"), bundle).unwrap();
     let server = serve(home.path(), "");
