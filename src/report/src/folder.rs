@@ -104,10 +104,8 @@ impl RunFolder {
         nodes: &[N],
     ) -> Result<(), RunFolderError> {
         let path = self.path.join(MISSING);
-        let lines: String = nodes
-            .iter()
-            .map(|node| format!("{title}: {node}\n"))
-            .collect();
+        let line = |node: &N| format!("{title}: {node}\n");
+        let lines = nodes.iter().map(line).collect::<Vec<_>>().concat();
         // In one write, so that lines of scenarios that run at the same time are not mixed.
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).open(&path);
