@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use trellis_domain::{ManagedNode, NodeHandle, NodeName, OptIns, ReadinessPolicy, UnknownIdentity};
 
 use crate::{
@@ -133,6 +134,7 @@ impl Settling<'_> {
             policy,
             missing,
             within,
+            since: Instant::now(),
             progress: self.progress,
         };
         let ready = barrier.wait(nodes).await?;
