@@ -288,6 +288,7 @@ fn at(floor: u64) -> Checkpoint {
         stream_created: 1,
         filter_hash: "0123456789abcdef".to_owned(),
         program_hash: "0123456789abcdef".to_owned(),
+        shard: None,
         floor,
         published: Some(1),
     }

@@ -2,13 +2,15 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`].
+//! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`].
 
 mod hex;
 
 pub mod types;
 
 pub mod settings;
+
+pub mod shards;
 
 pub mod manifest;
 pub mod program;

@@ -15,7 +15,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::types::TenantId;
+use crate::{
+    shards::{ShardId, ShardLayout},
+    types::TenantId,
+};
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
@@ -72,6 +75,16 @@ pub struct Settings {
     pub lanes: usize,
     /// How long storage is left alone after it failed.
     pub breaker_pause: Duration,
+    /// Into how many shards the stream is divided.
+    pub shards: u32,
+    /// The bucket of the leases by which nodes share the shards; `None` where one node has them all.
+    pub leases: Option<String>,
+    /// What this node is called among the others.
+    pub node: String,
+    /// Where the others send the queries that are for this node.
+    pub node_address: Option<String>,
+    /// How long a shard stays with a node that says nothing.
+    pub lease_ttl: Duration,
 }
 
 /// How the stream is read.
@@ -147,6 +160,11 @@ impl Default for Settings {
             parked_keys_max: 1_000,
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
+            shards: 1,
+            leases: None,
+            node: String::new(),
+            node_address: None,
+            lease_ttl: Duration::from_secs(10),
         }
     }
 }
@@ -177,12 +195,40 @@ impl Settings {
         for (name, text) in variables {
             fields::set_from_variable(&mut settings, name, text, &mut problems);
         }
+        if settings.node.is_empty() {
+            // What a container is called, unless it is told otherwise.
+            settings.node = variables.get("HOSTNAME").cloned().unwrap_or_default();
+        }
         fields::require(&settings, &mut problems);
+        fields::require_shards(&settings, &mut problems);
         if problems.is_empty() {
             Ok(settings)
         } else {
             Err(SettingsError::new(problems))
         }
+    }
+
+    /// How the stream is divided.
+    ///
+    /// # Errors
+    /// What is wrong with the subjects; settings that were loaded have none of it.
+    pub fn layout(&self) -> Result<ShardLayout, String> {
+        ShardLayout::new(self.shards, &self.subjects)
+    }
+
+    /// The settings of one shard: a folder, a consumer and subjects of its own. With one shard only, they are what they are.
+    #[must_use]
+    pub fn of_shard(&self, shard: ShardId) -> Self {
+        let mut settings = self.clone();
+        settings
+            .subjects
+            .iter_mut()
+            .for_each(|subject| *subject = shard.fill(subject));
+        if self.shards > 1 {
+            settings.storage_path = self.storage_path.join(format!("shard-{shard}"));
+            settings.durable = format!("{}-{shard}", self.durable);
+        }
+        settings
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn padded_batch(expected: Option<u64>, next: u64, padding: usize) -> 
         stream_created: 1,
         filter_hash: String::new(),
         program_hash: String::new(),
+        shard: None,
         floor: next,
         published: Some(1),
     };

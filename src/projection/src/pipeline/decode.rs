@@ -2,6 +2,7 @@
 
 use crate::{
     quarantine::Fault,
+    shards::{ShardBy, ShardId, ShardLayout, Share},
     stream::Delivery,
     types::{Envelope, TenantId},
 };
@@ -12,6 +13,8 @@ pub(super) struct Tenancy {
     pub(super) multi_tenant: bool,
     pub(super) default_tenant: TenantId,
     pub(super) subject_token: Option<usize>,
+    /// Which of them are this shard's.
+    pub(super) share: Share,
 }
 
 /// Why a message is not applied.
@@ -25,6 +28,8 @@ pub(super) struct Verdict {
 pub(super) struct Decoded {
     pub(super) delivery: Delivery,
     pub(super) event: Result<Envelope, Verdict>,
+    /// It is of another shard: nothing but the floor passes over it.
+    pub(super) foreign: bool,
 }
 
 /// Decodes a batch with up to `threads`, in its order.
@@ -36,7 +41,12 @@ pub(super) fn decode(
 ) -> Vec<Decoded> {
     let one = |delivery: Delivery| {
         let event = envelope(&delivery, tenancy, event_bytes_max);
-        Decoded { delivery, event }
+        let foreign = shard_of(&delivery, &event, tenancy.share.layout) != tenancy.share.shard;
+        Decoded {
+            delivery,
+            event,
+            foreign,
+        }
     };
     if threads < 2 {
         return deliveries.into_iter().map(one).collect();
@@ -57,6 +67,22 @@ pub(super) fn decode(
             .map(|thread| thread.join().expect("decoding does not panic"));
         joined.flatten().collect()
     })
+}
+
+/// The first shard has all that tells of no shard, so that each event is set aside once.
+fn shard_of(
+    delivery: &Delivery,
+    event: &Result<Envelope, Verdict>,
+    layout: ShardLayout,
+) -> ShardId {
+    let told = match (layout.by(), event) {
+        (ShardBy::Subject { .. }, _) => {
+            layout.of_event(&TenantId::default(), "", &delivery.subject)
+        }
+        (ShardBy::Aggregate, Ok(event)) => layout.of_view(&event.tenant_id, &event.aggregate_id),
+        (ShardBy::Aggregate, Err(_)) => None,
+    };
+    told.unwrap_or_default()
 }
 
 fn envelope(delivery: &Delivery, tenancy: &Tenancy, bytes_max: usize) -> Result<Envelope, Verdict> {

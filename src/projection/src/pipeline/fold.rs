@@ -13,6 +13,7 @@ use crate::{
     manifest::Projection,
     program::Meta,
     quarantine::{Fault, PoisonPolicy, Record, RecordKey},
+    shards::Share,
     storage::{Part, Snapshot, StorageError, ViewStore},
     stream::BlockedReason,
     types::{Checkpoint, Envelope, ViewKey},
@@ -24,6 +25,24 @@ pub(super) struct FoldLimits {
     pub(super) view_bytes_max: usize,
     pub(super) parked_keys_max: usize,
     pub(super) lanes: usize,
+    pub(super) share: Share,
+}
+
+impl FoldLimits {
+    /// Refuses a view that another shard has, where its id tells: two shards would write halves of it.
+    fn admit(&self, key: &ViewKey) -> Result<(), Verdict> {
+        let Share { layout, shard } = self.share;
+        match layout.of_view(key.tenant(), key.id().as_str()) {
+            Some(other) if other != shard => Err(Verdict {
+                fault: Fault::Contract,
+                reason: format!(
+                    "the view {} is of shard {other} and its event of shard {shard}: with several shards the id of a view must be that of the aggregate",
+                    key.id()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A projection that goes on.
@@ -157,7 +176,7 @@ impl Folder {
     fn sort<'b>(&self, fresh: &'b [Decoded]) -> (Vec<Vec<Item<'b>>>, Vec<Stray>) {
         let mut items: Vec<Vec<Item<'b>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut strays = Vec::new();
-        for decoded in fresh {
+        for decoded in fresh.iter().filter(|decoded| !decoded.foreign) {
             match self.keys(decoded) {
                 Ok(None) => {}
                 Ok(Some((event, keys))) => {
@@ -210,6 +229,9 @@ impl Folder {
             fault: Fault::Contract,
             reason: error.to_string(),
         })?;
+        for key in &keys {
+            self.limits.admit(key)?;
+        }
         Ok(Some((event, keys)))
     }
 
@@ -255,7 +277,7 @@ impl Folder {
     ) -> Part {
         let expected = self.stored.then_some(self.checkpoint.floor);
         let mut part = Part::new(self.projection.table.clone(), expected, checkpoint.clone());
-        for decoded in fresh {
+        for decoded in fresh.iter().filter(|decoded| !decoded.foreign) {
             if let Ok(event) = &decoded.event {
                 part.note_progress(&event.tenant_id, decoded.delivery.sequence);
             }

@@ -16,6 +16,7 @@ use crate::{
     hex,
     manifest::{Projection, ProjectionManifest},
     settings::{BatchLimits, Durability, Settings},
+    shards::Share,
     storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
     types::Checkpoint,
@@ -49,11 +50,13 @@ impl ShardOptions {
                 view_bytes_max: settings.view_bytes_max,
                 parked_keys_max: settings.parked_keys_max,
                 lanes: settings.lanes,
+                share: Share::default(),
             },
             tenancy: Tenancy {
                 multi_tenant: settings.multi_tenant,
                 default_tenant: settings.default_tenant.clone(),
                 subject_token: settings.subject_tenant_token,
+                share: Share::default(),
             },
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
@@ -66,7 +69,16 @@ impl ShardOptions {
         Expected {
             filter_hash: self.filter_hash.clone(),
             program_hash: projection.program.hash().to_owned(),
+            shard: self.tenancy.share.mark(),
         }
+    }
+
+    /// The same for one shard of several.
+    #[must_use]
+    pub fn of_share(mut self, share: Share) -> Self {
+        self.tenancy.share = share;
+        self.fold.share = share;
+        self
     }
 
     /// How the projection stands to the stream, as a node would find it when it starts.

@@ -8,6 +8,7 @@ use super::{
     Durability, Engine, Settings, SettingsProblem, SourceKind,
     values::{bytes, count, duration, flag, number, position, text, texts},
 };
+use crate::shards::{ShardBy, ShardLayout};
 
 const PREFIX: &str = "PROJECTION_";
 /// Variables with the prefix that are not settings: the name of their file, and what tests of the node are told.
@@ -150,6 +151,29 @@ const FIELDS: &[Field] = &[
         "how long failed storage is left alone",
         |s, v| duration(v).map(|value| s.breaker_pause = value),
     ),
+    field(
+        "shards",
+        "into how many shards the stream is divided",
+        |s, v| shards(v).map(|value| s.shards = value),
+    ),
+    field(
+        "leases",
+        "the bucket by which nodes share the shards",
+        |s, v| name(v).map(|value| s.leases = Some(value)),
+    ),
+    field("node", "what this node is called among them", |s, v| {
+        name(v).map(|value| s.node = value)
+    }),
+    field(
+        "node_address",
+        "where other nodes send queries, such as http://host:port",
+        |s, v| text(v).map(|value| s.node_address = Some(value)),
+    ),
+    field(
+        "lease_ttl",
+        "how long a shard stays with a node that is silent",
+        |s, v| lease_ttl(v).map(|value| s.lease_ttl = value),
+    ),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -218,6 +242,66 @@ pub(super) fn require(settings: &Settings, problems: &mut Vec<SettingsProblem>) 
             problems.push(SettingsProblem::of_field(key, what));
         }
     }
+}
+
+/// What several shards need of other fields.
+pub(super) fn require_shards(settings: &Settings, problems: &mut Vec<SettingsProblem>) {
+    match settings.layout() {
+        Err(what) => problems.push(SettingsProblem::of_field("subjects", what)),
+        Ok(layout)
+            if layout.by() == ShardBy::Aggregate
+                && settings.source == SourceKind::Durable
+                && settings.shards > 1 =>
+        {
+            // Each shard would acknowledge what is of the others.
+            problems.push(SettingsProblem::of_field(
+                "source",
+                "must be ordered, unless subjects tell the shard",
+            ));
+        }
+        Ok(_) => {}
+    }
+    if settings.leases.is_none() {
+        return;
+    }
+    if settings.source == SourceKind::Durable {
+        let what = "must be ordered where nodes share shards: a shard that moves is made again from the stream";
+        problems.push(SettingsProblem::of_field("source", what));
+    }
+    if settings.node.is_empty() {
+        let what = format!("is missing; set it in the file, or as {}", variable("node"));
+        problems.push(SettingsProblem::of_field("node", what));
+    }
+}
+
+fn shards(value: &Value) -> Result<u32, String> {
+    let shards = count(value)
+        .ok()
+        .and_then(|shards| u32::try_from(shards).ok());
+    shards
+        .filter(|shards| *shards <= ShardLayout::COUNT_MAX)
+        .ok_or_else(|| {
+            format!(
+                "must be a whole number from 1 to {}",
+                ShardLayout::COUNT_MAX
+            )
+        })
+}
+
+/// A text that a key of the bucket and its name can hold.
+fn name(value: &Value) -> Result<String, String> {
+    let allowed = |sign: char| sign.is_ascii_alphanumeric() || sign == '-' || sign == '_';
+    text(value)
+        .ok()
+        .filter(|text| text.chars().all(allowed))
+        .ok_or_else(|| "must be of letters, digits, - and _".to_owned())
+}
+
+fn lease_ttl(value: &Value) -> Result<Duration, String> {
+    /// Below it, a slow disk or server is taken for a dead node.
+    const TTL_MIN: Duration = Duration::from_secs(1);
+    let ttl = duration(value).ok().filter(|ttl| *ttl >= TTL_MIN);
+    ttl.ok_or_else(|| "must be a time of at least 1s".to_owned())
 }
 
 fn unknown(key: &str) -> String {

@@ -36,6 +36,7 @@ fn at(floor: u64) -> Checkpoint {
         stream_created: 1,
         filter_hash: "f".into(),
         program_hash: "p".into(),
+        shard: None,
         floor,
         published: (floor > 0).then_some(2),
     }

@@ -5,7 +5,10 @@
 use std::fmt;
 
 use super::StreamFacts;
-use crate::types::{CHECKPOINT_FORMAT, Checkpoint, ViewTable};
+use crate::{
+    shards::ShardMark,
+    types::{CHECKPOINT_FORMAT, Checkpoint, ViewTable},
+};
 
 /// What a projection is made of now, to be compared with what its checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Expected {
     pub filter_hash: String,
     /// The program.
     pub program_hash: String,
+    /// Which shard of the stream it is, where there are several.
+    pub shard: Option<ShardMark>,
 }
 
 /// Why a projection does not go on. It is shown until somebody mends it.
@@ -50,6 +55,13 @@ pub enum BlockedReason {
     FilterChanged,
     /// The views are made by another program.
     ProgramChanged,
+    /// The views are those of another shard, or of another number of them.
+    ShardsChanged {
+        /// What they are of.
+        found: Option<ShardMark>,
+        /// What is asked for.
+        expected: Option<ShardMark>,
+    },
     /// The stream cannot be read in this way without losing events.
     Unsafe {
         /// Why.
@@ -91,6 +103,11 @@ impl BlockedReason {
             Self::TooManyParked { .. } => format!("projection quarantine list {table}"),
             Self::ProgramChanged => format!(
                 "projection rebuild --in-place {table}   (or projection accept-program {table}, which mixes views of both)"
+            ),
+            Self::ShardsChanged { .. } => format!(
+                "set generation: {} for {} in the manifest, which is built in the new shards while nodes with the old number serve   (or projection rebuild --in-place {table})",
+                table.generation + 1,
+                table.view_type
             ),
             Self::FloorMoved => "stop the other node, and start this one again".to_owned(),
             Self::Unsafe { .. } => {
@@ -134,6 +151,18 @@ impl fmt::Display for BlockedReason {
                 f.write_str("other subjects are read than the views are made of")
             }
             Self::ProgramChanged => f.write_str("the views are made by another program"),
+            Self::ShardsChanged { found, expected } => {
+                let told = |mark: &Option<ShardMark>| {
+                    mark.as_ref()
+                        .map_or_else(|| "an undivided stream".to_owned(), ToString::to_string)
+                };
+                write!(
+                    f,
+                    "the views are of {}, and {} is asked for",
+                    told(found),
+                    told(expected)
+                )
+            }
             Self::Unsafe { because } => f.write_str(because),
             Self::Poison { sequence, reason } => {
                 write!(f, "event {sequence} cannot be applied: {reason}")
@@ -166,6 +195,7 @@ pub fn examine(
             stream_created: facts.created,
             filter_hash: expected.filter_hash.clone(),
             program_hash: expected.program_hash.clone(),
+            shard: expected.shard.clone(),
             floor: 0,
             published: None,
         });
@@ -177,6 +207,13 @@ pub fn examine(
     }
     if stored.stream != facts.stream || stored.stream_created != facts.created {
         return Err(BlockedReason::StreamRecreated);
+    }
+    // Before the filter, which holds the number of the shard where subjects tell it.
+    if stored.shard != expected.shard {
+        return Err(BlockedReason::ShardsChanged {
+            found: stored.shard.clone(),
+            expected: expected.shard.clone(),
+        });
     }
     if stored.filter_hash != expected.filter_hash {
         return Err(BlockedReason::FilterChanged);
@@ -209,6 +246,7 @@ pub fn examine(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shards::{ShardLayout, Share};
 
     fn facts() -> StreamFacts {
         StreamFacts {
@@ -226,7 +264,14 @@ mod tests {
         Expected {
             filter_hash: "f".into(),
             program_hash: "p".into(),
+            shard: mark(0),
         }
+    }
+
+    fn mark(shard: u32) -> Option<ShardMark> {
+        let layout = ShardLayout::new(6, &[]).unwrap();
+        let shard = shard.into();
+        Share { layout, shard }.mark()
     }
 
     fn stored() -> Checkpoint {
@@ -294,6 +339,20 @@ mod tests {
         blocked(
             |_, stored| stored.program_hash = "q".into(),
             BlockedReason::ProgramChanged,
+        );
+        blocked(
+            |_, stored| stored.shard = mark(1),
+            BlockedReason::ShardsChanged {
+                found: mark(1),
+                expected: mark(0),
+            },
+        );
+        blocked(
+            |_, stored| stored.shard = None,
+            BlockedReason::ShardsChanged {
+                found: None,
+                expected: mark(0),
+            },
         );
         blocked(
             |_, stored| stored.format = 9,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shards::ShardMark;
+
 /// The form of stores that this version writes. Another form is never guessed at.
 pub const CHECKPOINT_FORMAT: u32 = 1;
 
@@ -20,6 +22,9 @@ pub struct Checkpoint {
     pub filter_hash: String,
     /// The program that made the views.
     pub program_hash: String,
+    /// Which shard of the stream it is, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardMark>,
     /// The last sequence that is in the views; 0 where none is.
     pub floor: u64,
     /// When the message at `floor` was published, in nanoseconds since 1970. `None` at 0.
@@ -63,6 +68,7 @@ mod tests {
             stream_created: 1_767_225_600_123_456_789,
             filter_hash: "ab".into(),
             program_hash: "cd".into(),
+            shard: None,
             floor: 0,
             published: None,
         };
