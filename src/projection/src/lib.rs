@@ -21,4 +21,7 @@ pub mod storage;
 pub mod pipeline;
 pub mod stream;
 
+pub mod cluster;
+pub mod lease;
+
 pub mod admin;

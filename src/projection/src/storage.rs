@@ -6,6 +6,7 @@
 mod batch;
 mod breaker;
 mod error;
+mod fence;
 mod kv;
 mod mdbx;
 mod owner;
@@ -23,6 +24,7 @@ use crate::{
 pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
+pub use fence::Fence;
 pub use snapshot::{Scanned, Snapshot};
 
 use self::{
@@ -88,14 +90,35 @@ impl ViewStore {
     /// Writes all of `batch`, or nothing of it. When this returns, it is on the disk, unless the store syncs by interval.
     ///
     /// # Errors
-    /// [`StorageError::FloorMoved`] where another writer was here since the batch was begun; else what failed.
+    /// [`StorageError::FloorMoved`] where another writer was here since the batch was begun, [`StorageError::Fenced`] where the shard has another owner; else what failed.
     pub fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
         self.kv.write(&mut |tables| {
+            if let Some(fence) = batch.fence() {
+                fence.enter(tables)?;
+            }
             batch
                 .parts()
                 .iter()
-                .try_for_each(|part| write_part(tables, part))
+                .try_for_each(|part| write_part(tables, part))?;
+            batch.fence().map_or(Ok(()), Fence::leave)
         })
+    }
+
+    /// Keeps all earlier owners from writing here.
+    ///
+    /// # Errors
+    /// [`StorageError::Fenced`] where a later one has; else what failed.
+    pub fn claim(&self, fence: &Fence) -> Result<(), StorageError> {
+        self.kv.write(&mut |tables| fence.enter(tables))
+    }
+
+    /// Which owner of the shard has written last, counted from the first; 0 where leases were never used.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn epoch(&self) -> Result<u64, StorageError> {
+        let stored = self.kv.read()?.get(tables::META, tables::EPOCH)?;
+        Ok(stored.map_or(0, |bytes| fence::epoch_in(&bytes)))
     }
 
     /// Removes all that a generation of views holds, and its checkpoint, in one transaction.

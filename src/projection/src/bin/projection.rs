@@ -10,14 +10,18 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use clap::{Parser, Subcommand};
 use projection::{
     admin,
+    cluster::Cluster,
+    lease::{LeaseBoard, NatsBoard, survey},
     manifest::{Projection, ProjectionManifest},
     pipeline::{Shard, ShardOptions, ShardState},
     settings::{Engine, Settings, fields},
+    shards::{ShardId, Share},
     storage::{StoreOptions, ViewStore},
     stream::{EventSource, JetStreamSource},
     types::{TenantId, ViewId},
@@ -36,6 +40,9 @@ struct Arguments {
     settings: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
+    /// The shard whose store is meant, where there are several.
+    #[arg(long, global = true)]
+    shard: Option<ShardId>,
 }
 
 #[derive(Subcommand)]
@@ -64,6 +71,12 @@ enum Command {
         in_place: bool,
         /// The projection, such as account or account@2.
         projection: String,
+    },
+    /// Show which node owns which shard, and since when.
+    Shards {
+        /// As one JSON document.
+        #[arg(long)]
+        json: bool,
     },
     /// Go on after a gap in the history of the stream.
     AcceptGap {
@@ -113,6 +126,15 @@ enum Quarantine {
     },
 }
 
+impl Command {
+    fn needs_a_store(&self) -> bool {
+        !matches!(
+            self,
+            Self::Run | Self::Check | Self::Settings | Self::Shards { .. }
+        )
+    }
+}
+
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// For a node that ended because no projection goes on.
@@ -151,11 +173,30 @@ async fn command(arguments: Arguments) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let variables: BTreeMap<String, String> = env::vars().collect();
-    let settings = Settings::load(arguments.settings.as_deref(), &variables)?;
+    let mut settings = Settings::load(arguments.settings.as_deref(), &variables)?;
+    let mut share = Share::default();
+    if let Some(shard) = arguments.shard {
+        let layout = settings.layout()?;
+        if shard.number() >= layout.count() {
+            return Err(format!("there are {} shards, from 0", layout.count()).into());
+        }
+        share = Share { layout, shard };
+        settings = settings.of_shard(shard);
+    } else if settings.shards > 1 && arguments.command.needs_a_store() {
+        return Err("there are several shards, each with its store: name one with --shard".into());
+    }
     let manifest = ProjectionManifest::load(&settings.manifest, settings.gas_max)?;
-    let node = Node { settings, manifest };
+    let node = Node {
+        settings,
+        manifest,
+        share,
+    };
     match arguments.command {
+        Command::Run if node.settings.shards > 1 || node.settings.leases.is_some() => {
+            node.run_shards().await
+        }
         Command::Run => node.run().await,
+        Command::Shards { json } => node.shards(json).await,
         Command::Check | Command::Settings => {
             let names = node
                 .manifest
@@ -197,6 +238,8 @@ fn say(text: &str) -> Outcome {
 struct Node {
     settings: Settings,
     manifest: ProjectionManifest,
+    /// The shard that is looked at.
+    share: Share,
 }
 
 impl Node {
@@ -255,10 +298,56 @@ impl Node {
         })
     }
 
+    async fn run_shards(&self) -> Outcome {
+        let cluster = Cluster::connect(self.settings.clone(), self.manifest.clone()).await?;
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let signals = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: what was folded is committed first");
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = cluster.run(&stop) => {}
+            () = signals => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn shards(&self, json: bool) -> Outcome {
+        let bucket = self.settings.leases.as_deref();
+        let bucket = bucket.ok_or("leases is not set: one node owns all shards")?;
+        let board = NatsBoard::connect(&self.settings.nats_url, bucket).await?;
+        let owners = survey(self.settings.shards, &board.read().await?);
+        if json {
+            return say(&serde_json::to_string_pretty(&owners)?);
+        }
+        for shard in self.settings.layout()?.ids() {
+            let Some(owner) = owners.get(&shard) else {
+                say(&format!("{shard}: nobody"))?;
+                continue;
+            };
+            let since = UNIX_EPOCH + Duration::from_millis(owner.since_ms);
+            say(&format!(
+                "{shard}: {} at {} since {}, owner {}",
+                owner.member.node,
+                owner.member.address.as_deref().unwrap_or("-"),
+                humantime::format_rfc3339_seconds(since),
+                owner.epoch
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
     async fn status(&self, json: bool) -> Outcome {
         let store = self.readable()?;
         let mut source = JetStreamSource::connect(&self.settings).await?;
-        let options = ShardOptions::of(&self.settings);
+        let options = ShardOptions::of(&self.settings).of_share(self.share);
         let mut all = Vec::new();
         for projection in self.manifest.projections() {
             let snapshot = store.snapshot()?;
@@ -362,7 +451,7 @@ impl Node {
             admin::drop_record(&store, projection, sequence)?;
         } else {
             let mut source = JetStreamSource::connect(&self.settings).await?;
-            let options = ShardOptions::of(&self.settings);
+            let options = ShardOptions::of(&self.settings).of_share(self.share);
             admin::drop_halted(&store, projection, &options, &mut source, sequence).await?;
         }
         say(&format!(

@@ -23,7 +23,7 @@ use super::{
     status::ShardStatus,
 };
 use crate::{
-    storage::{Batch, StorageError, ViewStore},
+    storage::{Batch, Fence, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
 
@@ -78,6 +78,7 @@ pub(super) async fn run(
         tenancy: options.tenancy.clone(),
         event_bytes_max: options.event_bytes_max,
         lanes: options.fold.lanes,
+        fence: options.fence.clone(),
         committed,
         status: status.clone(),
     };
@@ -176,6 +177,7 @@ struct Folding {
     tenancy: Tenancy,
     event_bytes_max: usize,
     lanes: usize,
+    fence: Option<Fence>,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
 }
@@ -192,7 +194,7 @@ impl Folding {
             number += 1;
             let decoded = decode(deliveries, &self.tenancy, self.event_bytes_max, self.lanes);
             let committed = self.committed.load(Ordering::Acquire);
-            let mut batch = Batch::default();
+            let mut batch = Batch::behind(self.fence.clone());
             for folder in &mut self.folders {
                 match folder.fold(&decoded, number, committed, &self.store) {
                     Ok(Some(part)) => batch.push(part),

@@ -17,7 +17,7 @@ use crate::{
     manifest::{Projection, ProjectionManifest},
     settings::{BatchLimits, Durability, Settings},
     shards::Share,
-    storage::{StorageError, ViewStore},
+    storage::{Fence, StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
     types::Checkpoint,
 };
@@ -34,6 +34,7 @@ pub struct ShardOptions {
     pub(super) tenancy: Tenancy,
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
+    pub(super) fence: Option<Fence>,
     filter_hash: String,
 }
 
@@ -60,6 +61,7 @@ impl ShardOptions {
             },
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
+            fence: None,
             filter_hash: filter_hash(&settings.subjects),
         }
     }
@@ -78,6 +80,13 @@ impl ShardOptions {
     pub fn of_share(mut self, share: Share) -> Self {
         self.tenancy.share = share;
         self.fold.share = share;
+        self
+    }
+
+    /// The same for an owner that may lose the shard.
+    #[must_use]
+    pub fn behind(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
         self
     }
 
@@ -241,6 +250,7 @@ impl Shard {
     fn block_all(&self, error: &StorageError) {
         let reason = match error {
             StorageError::FloorMoved { .. } => BlockedReason::FloorMoved,
+            StorageError::Fenced { .. } => BlockedReason::Fenced,
             error => BlockedReason::Storage {
                 what: error.to_string(),
             },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Fence;
 use crate::{
     quarantine::{Record, RecordKey},
     types::{Checkpoint, CheckpointKey, TenantId, ViewKey, ViewTable},
@@ -11,9 +12,18 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Batch {
     parts: Vec<Part>,
+    fence: Option<Fence>,
 }
 
 impl Batch {
+    /// One that is written only by the owner of the shard.
+    pub fn behind(fence: Option<Fence>) -> Self {
+        Self {
+            parts: Vec::new(),
+            fence,
+        }
+    }
+
     /// Adds what the events did to one projection.
     pub fn push(&mut self, mut part: Part) {
         // In order, pages are found and filled once.
@@ -24,6 +34,10 @@ impl Batch {
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    pub(super) fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
     }
 
     pub(super) fn parts(&self) -> &[Part] {

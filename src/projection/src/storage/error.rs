@@ -67,6 +67,14 @@ pub enum StorageError {
         /// Where the checkpoint is.
         found: Option<u64>,
     },
+    /// The shard is another node's by now, or may be.
+    #[error("{}", fenced(*epoch, *stored))]
+    Fenced {
+        /// The owner that would write.
+        epoch: u64,
+        /// The later one that wrote; `None` where the lease has ended.
+        stored: Option<u64>,
+    },
     /// The store holds what this version cannot read.
     #[error("the store holds a {what} that cannot be read")]
     Undecodable {
@@ -76,6 +84,15 @@ pub enum StorageError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+fn fenced(epoch: u64, stored: Option<u64>) -> String {
+    match stored {
+        Some(stored) => {
+            format!("owner {epoch} of the shard is not its last one, which is {stored}")
+        }
+        None => format!("the lease of owner {epoch} has ended"),
+    }
 }
 
 impl StorageError {

@@ -5,6 +5,11 @@ use crate::types::ViewTable;
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
 
+/// What a store says of itself.
+pub(super) const META: &str = "m";
+/// In it: the last owner of the shard.
+pub(super) const EPOCH: &[u8] = b"epoch";
+
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
     name('v', table)

@@ -81,6 +81,8 @@ pub enum BlockedReason {
     },
     /// Another node wrote to the store.
     FloorMoved,
+    /// Another node owns the shard.
+    Fenced,
     /// Storage fails in a way that does not pass.
     Storage {
         /// What it says.
@@ -113,6 +115,7 @@ impl BlockedReason {
             Self::Unsafe { .. } => {
                 "set source: ordered on a stream with limits retention".to_owned()
             }
+            Self::Fenced => "nothing; its owner goes on (projection shards names it)".to_owned(),
             Self::Storage { .. } => "mend the storage, and start again".to_owned(),
             _ => format!("projection rebuild --in-place {table}"),
         }
@@ -168,6 +171,7 @@ impl fmt::Display for BlockedReason {
                 write!(f, "event {sequence} cannot be applied: {reason}")
             }
             Self::TooManyParked { keys } => write!(f, "{keys} keys are parked"),
+            Self::Fenced => f.write_str("another node owns the shard by now"),
             Self::FloorMoved => f.write_str("another node wrote to the store"),
             Self::Storage { what } => f.write_str(what),
         }

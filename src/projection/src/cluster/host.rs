@@ -1,0 +1,156 @@
+//! The host: opens the store of a shard, runs it, and closes it when the lease or the node ends.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Hosted, HostedShards};
+use crate::{
+    lease::Tenure,
+    manifest::ProjectionManifest,
+    pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
+    settings::Settings,
+    shards::{ShardId, ShardLayout, Share},
+    storage::{StorageError, StoreOptions, ViewStore},
+    stream::JetStreamSource,
+};
+
+/// Why a shard is not run any more.
+pub(super) enum Ended {
+    /// It was told to, or its lease ended.
+    Stopped,
+    /// Its store knows a later owner.
+    Outbid {
+        /// Which.
+        stored: u64,
+    },
+}
+
+/// What all shards of a node share.
+pub(super) struct Host {
+    pub(super) settings: Settings,
+    pub(super) manifest: ProjectionManifest,
+    pub(super) layout: ShardLayout,
+    pub(super) hosted: watch::Sender<HostedShards>,
+}
+
+impl Host {
+    /// How long to wait before something is tried again that did not go.
+    const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+    /// Runs `shard` until `stop`, which the end of the tenure cancels too. Its store is closed then.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        shard: ShardId,
+        tenure: Tenure,
+        stop: CancellationToken,
+    ) -> Ended {
+        let watching = async {
+            tenure.ended().await;
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = self.work(shard, &tenure, &stop) => ended,
+            () = watching => unreachable!("watching does not end"),
+        };
+        self.hosted.send_modify(|hosted| {
+            hosted.remove(&shard);
+        });
+        ended
+    }
+
+    async fn work(&self, shard: ShardId, tenure: &Tenure, stop: &CancellationToken) -> Ended {
+        let settings = self.settings.of_shard(shard);
+        let starting = watch::Sender::default();
+        self.show(shard, tenure, None, &starting);
+        let store = loop {
+            let why = match open(&settings, tenure).await {
+                Ok(store) => break store,
+                Err(StorageError::Fenced {
+                    stored: Some(stored),
+                    ..
+                }) => return Ended::Outbid { stored },
+                // Another node on this host, which is stopping, or anything that somebody mends.
+                Err(error) => error.to_string(),
+            };
+            if wait(&starting, why, stop).await {
+                return Ended::Stopped;
+            }
+        };
+        self.show(shard, tenure, Some(&store), &starting);
+        let mut source = loop {
+            match JetStreamSource::connect(&settings).await {
+                Ok(source) => break source,
+                Err(error) => {
+                    if wait(&starting, error.to_string(), stop).await {
+                        return Ended::Stopped;
+                    }
+                }
+            }
+        };
+        let share = Share {
+            layout: self.layout,
+            shard,
+        };
+        let options = ShardOptions::of(&settings)
+            .of_share(share)
+            .behind(tenure.fence());
+        let pipeline = Shard::new(self.manifest.clone(), Arc::clone(&store), options);
+        self.hosted.send_modify(|hosted| {
+            let status = pipeline.status();
+            if let Some(hosted) = hosted.get_mut(&shard) {
+                hosted.status = status;
+            }
+        });
+        pipeline.run(&mut source, stop).await;
+        // Where nothing goes on, the views that are there are served, and the status says why.
+        stop.cancelled().await;
+        Ended::Stopped
+    }
+
+    fn show(
+        &self,
+        shard: ShardId,
+        tenure: &Tenure,
+        store: Option<&Arc<ViewStore>>,
+        status: &watch::Sender<ShardStatus>,
+    ) {
+        let hosted = Hosted {
+            epoch: tenure.epoch(),
+            store: store.cloned(),
+            status: status.subscribe(),
+        };
+        self.hosted.send_modify(|all| {
+            all.insert(shard, hosted);
+        });
+    }
+}
+
+/// Opens the store of a shard, and keeps all earlier owners from it.
+async fn open(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, StorageError> {
+    let options = StoreOptions {
+        engine: settings.storage_engine,
+        bytes_max: settings.storage_bytes_max,
+        durability: settings.durability,
+    };
+    let (folder, fence) = (settings.storage_path.clone(), tenure.fence());
+    let opening = spawn_blocking(move || {
+        let store = ViewStore::open(&folder, options)?;
+        store.claim(&fence)?;
+        Ok(Arc::new(store))
+    });
+    opening.await.expect("opening does not panic")
+}
+
+/// Shows what a shard waits for, and waits a little. Says whether it is over.
+async fn wait(
+    starting: &watch::Sender<ShardStatus>,
+    why: String,
+    stop: &CancellationToken,
+) -> bool {
+    tracing::warn!(%why, "waiting");
+    starting.send_modify(|status| status.state = ShardState::Waiting { why });
+    timeout(Host::TRY_AGAIN, stop.cancelled()).await.is_ok()
+}
