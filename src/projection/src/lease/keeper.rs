@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     LeaseBoard, LeaseError, Posted, Tenure,
     record::{About, Keys, Lease, Member, Owners, encode, owner_of},
-    spread,
+    spread::Spread,
 };
 use crate::shards::{ShardId, ShardLayout};
 
@@ -255,7 +255,7 @@ impl Keeper {
             within(&self.options, "remove a key", self.board.remove(&key)).await?;
         }
         if !self.leaving {
-            let others: Vec<_> = others.iter().map(String::as_str).collect();
+            let others = self.counted(others, &leases, now);
             self.give_up(&others, turns);
             if self.announced {
                 self.take(&others, &leases, now, turns).await?;
@@ -343,10 +343,40 @@ impl Keeper {
         self.post(&key, value, revision).await.map(drop)
     }
 
-    fn give_up(&mut self, others: &[&str], turns: &mut Vec<Turn>) {
-        let quota = self.quota(others);
+    /// The other nodes with how many shards each has.
+    fn counted(
+        &self,
+        others: Vec<String>,
+        leases: &BTreeMap<ShardId, (&Posted, Lease)>,
+        now: Instant,
+    ) -> Vec<(String, usize)> {
+        let owned: Vec<_> = leases
+            .values()
+            .filter(|(posted, lease)| !self.is_free(posted, lease, now))
+            .filter_map(|(_, lease)| Some(lease.owner.as_ref()?.id.as_str()))
+            .collect();
+        let count = |id: &str| owned.iter().filter(|owner| **owner == id).count();
+        others
+            .into_iter()
+            .map(|id| {
+                let count = count(&id);
+                (id, count)
+            })
+            .collect()
+    }
+
+    fn spread<'s>(&'s self, mine: usize, others: &'s [(String, usize)]) -> Spread<'s> {
+        Spread {
+            shards: self.options.layout.count() as usize,
+            me: &self.options.member.id,
+            mine,
+            others,
+        }
+    }
+
+    fn give_up(&mut self, others: &[(String, usize)], turns: &mut Vec<Turn>) {
         let keeping = self.held.values().filter(|held| !held.giving_up).count();
-        let over = keeping.saturating_sub(quota);
+        let over = self.spread(keeping, others).over();
         let last = self
             .held
             .iter_mut()
@@ -358,27 +388,21 @@ impl Keeper {
         }
     }
 
-    fn quota(&self, others: &[&str]) -> usize {
-        let shards = self.options.layout.count() as usize;
-        spread::quota(shards, &self.options.member.id, others)
-    }
-
     /// Takes free shards up to the share of this node.
     async fn take(
         &mut self,
-        others: &[&str],
+        others: &[(String, usize)],
         leases: &BTreeMap<ShardId, (&Posted, Lease)>,
         now: Instant,
         turns: &mut Vec<Turn>,
     ) -> Result<(), LeaseError> {
-        let quota = self.quota(others);
-        let shards = self.options.layout.count() as usize;
-        let first = spread::first(shards, &self.options.member.id, others);
+        let spread = self.spread(self.held.len(), others);
+        let (most, first) = (spread.most(), spread.first());
         let mut wanted: Vec<_> = self.options.layout.ids().collect();
         wanted.rotate_left(first);
         wanted.sort_by_key(|shard| !self.options.preferred.contains(shard));
         for shard in wanted {
-            if self.held.len() >= quota {
+            if self.held.len() >= most {
                 break;
             }
             if self.held.contains_key(&shard) {
