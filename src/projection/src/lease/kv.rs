@@ -4,12 +4,13 @@ use std::sync::{Mutex, PoisonError};
 
 use async_nats::jetstream::{
     self, Context,
-    context::{CreateKeyValueErrorKind, KeyValueErrorKind},
-    kv::{Config, Operation, Store, UpdateErrorKind},
+    context::KeyValueErrorKind,
+    kv::{Operation, Store, UpdateErrorKind},
+    stream::{Config, DiscardPolicy},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 
 use super::{LeaseBoard, LeaseError, Posted};
 
@@ -65,7 +66,7 @@ impl NatsBoard {
         let keys = subjects
             .into_iter()
             .filter_map(|(subject, _)| subject.strip_prefix(&prefix).map(str::to_owned));
-        let entries = stream::iter(keys.collect::<Vec<_>>())
+        let entries = futures::stream::iter(keys.collect::<Vec<_>>())
             .map(|key| {
                 let store = store.clone();
                 async move { store.entry(key).await }
@@ -93,21 +94,25 @@ async fn open(context: &Context, bucket: &str) -> Result<Store, LeaseError> {
     }
 }
 
+/// As a stream, which is what a bucket is: the client's own call asks for the account first, and does not understand what servers before 2.10 answer.
 async fn create(context: &Context, bucket: &str) -> Result<Store, LeaseError> {
     let config = Config {
-        bucket: bucket.to_owned(),
-        description: "which projection node owns which shard".to_owned(),
-        history: 1,
+        name: format!("KV_{bucket}"),
+        description: Some("which projection node owns which shard".to_owned()),
+        subjects: vec![format!("$KV.{bucket}.>")],
+        max_messages_per_subject: 1,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
         ..Config::default()
     };
-    match context.create_key_value(config).await {
-        Ok(store) => Ok(store),
-        // Another node was quicker, perhaps with other words in it.
-        Err(error) if error.kind() == CreateKeyValueErrorKind::BucketCreate => context
-            .get_key_value(bucket)
-            .await
-            .map_err(|error| unreachable("open the bucket", error)),
-        Err(error) => Err(unreachable("create the bucket", error)),
+    let created = context.create_stream(config).await;
+    // Another node may have been quicker, or an operator, who wants more replicas of it.
+    match (context.get_key_value(bucket).await, created) {
+        (Ok(store), _) => Ok(store),
+        (Err(_), Err(error)) => Err(unreachable("create the bucket", error)),
+        (Err(error), Ok(_)) => Err(unreachable("open the bucket", error)),
     }
 }
 
