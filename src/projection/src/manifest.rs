@@ -18,7 +18,7 @@ use crate::{
     },
     quarantine::PoisonPolicy,
     settings::parse_document,
-    types::ViewTable,
+    types::{FieldPath, ViewTable},
 };
 
 /// Why a manifest cannot be used.
@@ -56,6 +56,8 @@ pub struct Projection {
     pub program: Arc<dyn Program>,
     /// What becomes of events that it cannot apply.
     pub policy: PoisonPolicy,
+    /// The members by which its views can be found and sorted without looking at all of them.
+    pub indexes: Vec<FieldPath>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +77,9 @@ struct Entry {
     #[serde(default)]
     poison: PoisonPolicy,
     gas_max: Option<u64>,
+    /// Paths of members, such as `owner.name`.
+    #[serde(default)]
+    indexes: Vec<String>,
 }
 
 fn first() -> u32 {
@@ -148,6 +153,7 @@ fn projection(entry: Entry, folder: &Path, gas_max: u64) -> Result<Projection, S
     {
         return Err("a type has 1 to 64 letters, digits, _ and -".to_owned());
     }
+    let indexes = indexes(&entry.indexes)?;
     let source = match entry.program {
         Value::String(name) => read_program(&folder.join(name))?,
         program => program,
@@ -165,7 +171,25 @@ fn projection(entry: Entry, folder: &Path, gas_max: u64) -> Result<Projection, S
         },
         program: Arc::new(program.map_err(|error| error.to_string())?),
         policy: entry.poison,
+        indexes,
     })
+}
+
+fn indexes(paths: &[String]) -> Result<Vec<FieldPath>, String> {
+    /// Each is written with every view.
+    const INDEXES_MAX: usize = 16;
+    if paths.len() > INDEXES_MAX {
+        return Err(format!("there are at most {INDEXES_MAX} indexes"));
+    }
+    let mut fields: Vec<FieldPath> = Vec::new();
+    for path in paths {
+        let field = path.parse().map_err(|error| format!("indexes: {error}"))?;
+        if fields.contains(&field) {
+            return Err(format!("indexes: {field} is there twice"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
 }
 
 fn read_program(file: &Path) -> Result<Value, String> {
@@ -200,7 +224,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let error = load(
-            "projections:\n- {view_type: a, program: missing.yaml}\n- {view_type: b, program: {language: dag/v1, key: k, view: {fly: 1}}}\n- {view_type: 'c:d', program: last.yaml}\n- {view_type: e, program: {language: wasm/v9}}\n- {view_type: f, program: last.yaml}\n- {view_type: f, program: last.yaml}\n",
+            "projections:\n- {view_type: a, program: missing.yaml}\n- {view_type: b, program: {language: dag/v1, key: k, view: {fly: 1}}}\n- {view_type: 'c:d', program: last.yaml}\n- {view_type: e, program: {language: wasm/v9}}\n- {view_type: f, program: last.yaml}\n- {view_type: f, program: last.yaml}\n- {view_type: g, program: last.yaml, indexes: [a..b]}\n- {view_type: h, program: last.yaml, indexes: [a, $.a]}\n",
         )
         .err()
         .unwrap()
@@ -212,6 +236,8 @@ mod tests {
             "c:d: a type has",
             "\"wasm/v9\" is not known",
             "f is there twice",
+            "g: indexes: \"a..b\" is not a path",
+            "h: indexes: a is there twice",
         ] {
             assert!(error.contains(part), "{part} is not in {error}");
         }

@@ -6,12 +6,14 @@
 mod batch;
 mod breaker;
 mod error;
+mod index;
 mod kv;
 mod mdbx;
 mod owner;
 mod redb;
 mod snapshot;
 mod tables;
+mod walk;
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -23,7 +25,9 @@ use crate::{
 pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
+pub use index::Index;
 pub use snapshot::{Scanned, Snapshot};
+pub(crate) use walk::{KeyRange, Walk};
 
 use self::{
     kv::{Kv, KvWrite},
@@ -107,6 +111,7 @@ impl ViewStore {
             tables.clear(&tables::views(table))?;
             tables.clear(&tables::quarantine(table))?;
             tables.clear(&tables::progress(table))?;
+            index::clear(tables, table)?;
             let key = table.to_string();
             tables.put_all(
                 tables::CHECKPOINTS,
@@ -137,6 +142,7 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
             found,
         });
     }
+    index::maintain(tables, part)?;
     let views = part
         .views()
         .iter()

@@ -3,13 +3,18 @@
 //! Values only: nothing here reads, writes or waits.
 
 mod checkpoint;
+pub(crate) mod datum;
 mod envelope;
 mod id;
 mod key;
+mod path;
+pub(crate) mod pick;
 mod view;
 
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint};
 pub use envelope::Envelope;
 pub use id::{TenantId, ViewId, ViewType};
+pub(crate) use key::escape;
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
+pub use path::{FieldPath, PathError};
 pub use view::{StoredView, ViewTable};

@@ -1,9 +1,12 @@
 //! The names of tables, one place for all engines.
 
-use crate::types::ViewTable;
+use crate::types::{FieldPath, ViewTable, escape};
 
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
+
+/// `{type}@{generation}` to the indexes of its views.
+pub(super) const INDEXES: &str = "x";
 
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
@@ -18,6 +21,12 @@ pub(super) fn quarantine(table: &ViewTable) -> String {
 /// `checkpoint:{tenant}:{type}` to the last sequence of that tenant.
 pub(super) fn progress(table: &ViewTable) -> String {
     name('p', table)
+}
+
+/// `{tenant}:{value}{id}` to nothing.
+pub(super) fn index(table: &ViewTable, field: &FieldPath) -> String {
+    let field = field.to_string();
+    format!("i|{table}:{}", escape(&field)).replace('\0', "%00")
 }
 
 fn name(family: char, table: &ViewTable) -> String {
