@@ -14,7 +14,7 @@ mod view;
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint};
 pub use envelope::Envelope;
 pub use id::{TenantId, ViewId, ViewType};
-pub(crate) use key::escape;
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
+pub(crate) use key::{escape, unescape};
 pub use path::{FieldPath, PathError};
 pub use view::{StoredView, ViewTable};

@@ -1,0 +1,346 @@
+//! The engine: queries on the views of one store, for whoever has a tenant's scope.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Answer, Consistency, CursorKey, Got, Query, QueryError, QueryLimits,
+    answer::Row,
+    budget::{Budget, asked_at_most},
+    cursor::Cursor,
+    plan::plans,
+    run::{Run, mark_stale},
+};
+use crate::{
+    manifest::{Projection, ProjectionManifest},
+    pipeline::{ShardState, ShardStatus},
+    quarantine::PoisonPolicy,
+    storage::{Snapshot, StorageError, ViewStore},
+    types::{FieldPath, StoredView, TenantId, TenantScope, ViewId, ViewKey, ViewTable},
+};
+
+/// Answers queries on the views of one store. Cheap to clone.
+#[derive(Clone)]
+pub struct QueryEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    manifest: ProjectionManifest,
+    store: Arc<ViewStore>,
+    limits: QueryLimits,
+    key: CursorKey,
+    status: Option<watch::Receiver<ShardStatus>>,
+    running: Semaphore,
+}
+
+impl QueryEngine {
+    /// Answers from `store`, where the projections of `manifest` write; `key` signs cursors.
+    pub fn new(
+        manifest: ProjectionManifest,
+        store: Arc<ViewStore>,
+        limits: QueryLimits,
+        key: CursorKey,
+    ) -> Self {
+        Self::build(manifest, store, limits, key, None)
+    }
+
+    /// The same beside the shard that writes, so that its events can be waited for.
+    pub fn watching(
+        manifest: ProjectionManifest,
+        store: Arc<ViewStore>,
+        limits: QueryLimits,
+        key: CursorKey,
+        status: watch::Receiver<ShardStatus>,
+    ) -> Self {
+        Self::build(manifest, store, limits, key, Some(status))
+    }
+
+    fn build(
+        manifest: ProjectionManifest,
+        store: Arc<ViewStore>,
+        limits: QueryLimits,
+        key: CursorKey,
+        status: Option<watch::Receiver<ShardStatus>>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                manifest,
+                store,
+                limits,
+                key,
+                status,
+                running: Semaphore::new(limits.queries_max),
+            }),
+        }
+    }
+
+    /// Answers `query` from the views of `tenant`.
+    ///
+    /// # Errors
+    /// What is wrong with the query, or why it cannot be answered.
+    ///
+    /// # Cancel safety
+    /// Dropping loses nothing; what is being read is read to the end of its budget.
+    pub async fn query(&self, tenant: &TenantId, query: &Query) -> Result<Answer, QueryError> {
+        let table = self.inner.projection(&query.view)?.table.clone();
+        self.inner.wait(&table, &query.consistency).await?;
+        let (inner, tenant, query) = (Arc::clone(&self.inner), tenant.clone(), query.clone());
+        self.reading(move || inner.answer(&TenantScope::new(&tenant), &query))
+            .await
+    }
+
+    /// The same at once, on this thread, whatever events are not in the views yet.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::query`].
+    pub fn query_now(&self, tenant: &TenantId, query: &Query) -> Result<Answer, QueryError> {
+        self.inner.answer(&TenantScope::new(tenant), query)
+    }
+
+    /// The view `id` of `tenant`, wholly or only its `fields`.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::query`]. That there is no such view is an answer.
+    pub async fn get(
+        &self,
+        tenant: &TenantId,
+        view: &str,
+        id: &ViewId,
+        fields: Option<Vec<FieldPath>>,
+        consistency: &Consistency,
+    ) -> Result<Got, QueryError> {
+        let table = self.inner.projection(view)?.table.clone();
+        self.inner.wait(&table, consistency).await?;
+        let key = ViewKey::new(tenant.clone(), table.view_type.clone(), id.clone());
+        let key = key.map_err(|source| QueryError::Id { source })?;
+        let (inner, view) = (Arc::clone(&self.inner), view.to_owned());
+        let min_seq = consistency.min_seq;
+        self.reading(move || inner.get(&view, &key, fields.as_deref(), min_seq))
+            .await
+    }
+
+    /// Reads on a thread that may block, as one of a few.
+    async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let limits = &self.inner.limits;
+        let busy = QueryError::Busy {
+            queries_max: limits.queries_max,
+        };
+        let Ok(permit) = timeout(limits.within, self.inner.running.acquire()).await else {
+            return Err(busy);
+        };
+        let _permit = permit.expect("the semaphore is never closed");
+        spawn_blocking(read).await.expect("a query does not panic")
+    }
+}
+
+impl Inner {
+    fn projection(&self, view: &str) -> Result<&Projection, QueryError> {
+        self.manifest.find(view).ok_or_else(|| {
+            let known = self.manifest.projections().iter();
+            QueryError::UnknownView {
+                view: view.to_owned(),
+                known: known
+                    .map(|projection| projection.table.view_type.to_string())
+                    .collect(),
+            }
+        })
+    }
+
+    fn answer(&self, scope: &TenantScope, query: &Query) -> Result<Answer, QueryError> {
+        let projection = self.projection(&query.view)?;
+        let table = &projection.table;
+        if query.limit > self.limits.limit_max {
+            let what = format!("must be at most {}", self.limits.limit_max);
+            return Err(QueryError::malformed("limit", what));
+        }
+        let context = context(table, scope, query);
+        let cursor = match &query.cursor {
+            None => None,
+            Some(text) => {
+                Some(Cursor::read(text, &self.key, &context).ok_or(QueryError::CursorRefused)?)
+            }
+        };
+        let snapshot = self.store.snapshot()?;
+        let checkpoint = floor(&snapshot, table, query.consistency.min_seq)?;
+        let plans = plans(query, &snapshot, table, scope)?;
+        let plan = match &cursor {
+            None => plans.first(),
+            Some(cursor) => plans.iter().find(|plan| plan.name() == cursor.plan),
+        };
+        let plan = plan.ok_or(QueryError::CursorOutdated {
+            why: "the index that it goes through is gone",
+        })?;
+        let cursor = cursor.unwrap_or_default();
+        let again = cursor.after.is_some();
+        let mut budget = Budget::new(&self.limits, &query.budget, again)?;
+        let run = Run {
+            query,
+            snapshot: &snapshot,
+            table,
+            scope,
+            plan,
+            limit: query.limit,
+        };
+        let mut found = run.go(&cursor, &mut budget)?;
+        self.mark(projection, &mut found.rows, &found.keys, &snapshot, scope)?;
+        Ok(Answer {
+            rows: found.rows,
+            partial: found.partial,
+            next_cursor: found.next.map(|next| next.write(&self.key, &context)),
+            scanned: budget.looked(),
+            checkpoint,
+            lag: self.lag(),
+            explain: query.explain.then(|| plan.explained(&plans)),
+        })
+    }
+
+    fn get(
+        &self,
+        view: &str,
+        key: &ViewKey,
+        fields: Option<&[FieldPath]>,
+        min_seq: Option<u64>,
+    ) -> Result<Got, QueryError> {
+        let projection = self.projection(view)?;
+        let snapshot = self.store.snapshot()?;
+        let checkpoint = floor(&snapshot, &projection.table, min_seq)?;
+        let scope = TenantScope::new(key.tenant());
+        let stored: Option<StoredView> = snapshot.view(&projection.table, key)?;
+        let mut rows: Vec<Row> = stored
+            .map(|stored| Row::new(key.id().clone(), stored, fields))
+            .into_iter()
+            .collect();
+        let in_table = scope.in_table(key.id());
+        let id = in_table[scope.prefix().len()..].as_bytes().to_vec();
+        self.mark(projection, &mut rows, &[id], &snapshot, &scope)?;
+        Ok(Got {
+            row: rows.pop(),
+            checkpoint,
+            lag: self.lag(),
+        })
+    }
+
+    /// Only a parked view misses events that it is going to get.
+    fn mark(
+        &self,
+        projection: &Projection,
+        rows: &mut [Row],
+        keys: &[Vec<u8>],
+        snapshot: &Snapshot<'_>,
+        scope: &TenantScope,
+    ) -> Result<(), StorageError> {
+        if projection.policy == PoisonPolicy::ParkKey {
+            mark_stale(rows, keys, snapshot, &projection.table, scope)?;
+        }
+        Ok(())
+    }
+
+    fn lag(&self) -> Option<u64> {
+        self.status.as_ref().map(|status| status.borrow().pending)
+    }
+
+    /// Waits until the views of `table` are as far as they must be; not longer than is allowed, and not where they do not go on.
+    async fn wait(&self, table: &ViewTable, consistency: &Consistency) -> Result<(), QueryError> {
+        let Some(min_seq) = consistency.min_seq else {
+            return Ok(());
+        };
+        let allowed = self.limits.wait_max;
+        let within = asked_at_most("consistency.within_ms", consistency.within, allowed)?;
+        let Some(status) = &self.status else {
+            // Nobody tells when they come further; whoever reads finds out how far they are.
+            return Ok(());
+        };
+        let since = Instant::now();
+        let mut status = status.clone();
+        let reached = status.wait_for(|status| {
+            floor_of(status, table) >= min_seq || stalled(status, table).is_some()
+        });
+        let ended = matches!(timeout(within, reached).await, Ok(Err(_)));
+        let mut last = Waited::of(&status.borrow(), table);
+        if ended && last.stalled.is_none() {
+            last.stalled = Some("the shard has ended".to_owned());
+        }
+        last.verdict(min_seq, since.elapsed())
+    }
+}
+
+/// How far views were when waiting ended.
+struct Waited {
+    checkpoint: u64,
+    stalled: Option<String>,
+}
+
+impl Waited {
+    fn of(status: &ShardStatus, table: &ViewTable) -> Self {
+        Self {
+            checkpoint: floor_of(status, table),
+            stalled: stalled(status, table),
+        }
+    }
+
+    fn verdict(self, min_seq: u64, waited: Duration) -> Result<(), QueryError> {
+        let checkpoint = self.checkpoint;
+        match self.stalled {
+            _ if checkpoint >= min_seq => Ok(()),
+            Some(why) => Err(QueryError::Stalled {
+                min_seq,
+                checkpoint,
+                why,
+            }),
+            None => Err(QueryError::Behind {
+                min_seq,
+                checkpoint,
+                waited,
+            }),
+        }
+    }
+}
+
+fn floor_of(status: &ShardStatus, table: &ViewTable) -> u64 {
+    status.projections.get(table).map_or(0, |state| state.floor)
+}
+
+/// Why the views of `table` do not go on; `None` where they do.
+fn stalled(status: &ShardStatus, table: &ViewTable) -> Option<String> {
+    let blocked = status.projections.get(table);
+    let blocked = blocked.and_then(|state| state.blocked.as_ref());
+    match (blocked, &status.state) {
+        (Some(reason), _) => Some(reason.to_string()),
+        (None, ShardState::Blocked) => Some("the shard is blocked".to_owned()),
+        (None, ShardState::Stopped) => Some("the shard has stopped".to_owned()),
+        (None, _) => None,
+    }
+}
+
+/// How far the views of a snapshot are, if that is far enough.
+fn floor(
+    snapshot: &Snapshot<'_>,
+    table: &ViewTable,
+    min_seq: Option<u64>,
+) -> Result<u64, QueryError> {
+    let checkpoint = snapshot.checkpoint(table)?;
+    let checkpoint = checkpoint.map_or(0, |checkpoint| checkpoint.floor);
+    match min_seq {
+        Some(min_seq) if checkpoint < min_seq => Err(QueryError::Behind {
+            min_seq,
+            checkpoint,
+            waited: Duration::ZERO,
+        }),
+        _ => Ok(checkpoint),
+    }
+}
+
+/// What a cursor belongs to.
+fn context(table: &ViewTable, scope: &TenantScope, query: &Query) -> Vec<u8> {
+    // The tenant's part and the table's are escaped, so that neither can pass for a piece of the other.
+    format!("{}{table}\n{}", scope.prefix(), query.essence).into_bytes()
+}
