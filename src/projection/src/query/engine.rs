@@ -21,8 +21,12 @@ use crate::{
     pipeline::{ShardState, ShardStatus},
     quarantine::PoisonPolicy,
     storage::{Snapshot, StorageError, ViewStore},
+    stream::BlockedReason,
     types::{FieldPath, StoredView, TenantId, TenantScope, ViewId, ViewKey, ViewTable},
 };
+
+/// How many views are answered where a query does not say, if that many are allowed.
+const LIMIT: usize = 50;
 
 /// Answers queries on the views of one store. Cheap to clone.
 #[derive(Clone)]
@@ -158,10 +162,7 @@ impl Inner {
     fn answer(&self, scope: &TenantScope, query: &Query) -> Result<Answer, QueryError> {
         let projection = self.projection(&query.view)?;
         let table = &projection.table;
-        if query.limit > self.limits.limit_max {
-            let what = format!("must be at most {}", self.limits.limit_max);
-            return Err(QueryError::malformed("limit", what));
-        }
+        let limit = asked_at_most("limit", query.limit, self.limits.limit_max)?;
         let context = context(table, scope, query);
         let cursor = match &query.cursor {
             None => None,
@@ -188,7 +189,7 @@ impl Inner {
             table,
             scope,
             plan,
-            limit: query.limit,
+            limit: query.limit.map_or(LIMIT.min(limit), |_| limit),
         };
         let mut found = run.go(&cursor, &mut budget)?;
         self.mark(projection, &mut found.rows, &found.keys, &snapshot, scope)?;
@@ -262,46 +263,27 @@ impl Inner {
         let since = Instant::now();
         let mut status = status.clone();
         let reached = status.wait_for(|status| {
-            floor_of(status, table) >= min_seq || stalled(status, table).is_some()
+            floor_of(status, table) >= min_seq || stalled(status, table, min_seq).is_some()
         });
         let ended = matches!(timeout(within, reached).await, Ok(Err(_)));
-        let mut last = Waited::of(&status.borrow(), table);
-        if ended && last.stalled.is_none() {
-            last.stalled = Some("the shard has ended".to_owned());
+        let status = status.borrow();
+        let checkpoint = floor_of(&status, table);
+        if checkpoint >= min_seq {
+            return Ok(());
         }
-        last.verdict(min_seq, since.elapsed())
-    }
-}
-
-/// How far views were when waiting ended.
-struct Waited {
-    checkpoint: u64,
-    stalled: Option<String>,
-}
-
-impl Waited {
-    fn of(status: &ShardStatus, table: &ViewTable) -> Self {
-        Self {
-            checkpoint: floor_of(status, table),
-            stalled: stalled(status, table),
-        }
-    }
-
-    fn verdict(self, min_seq: u64, waited: Duration) -> Result<(), QueryError> {
-        let checkpoint = self.checkpoint;
-        match self.stalled {
-            _ if checkpoint >= min_seq => Ok(()),
-            Some(why) => Err(QueryError::Stalled {
+        let gone = || ended.then(|| "the shard has ended".to_owned());
+        Err(match stalled(&status, table, min_seq).or_else(gone) {
+            Some(why) => QueryError::Stalled {
                 min_seq,
                 checkpoint,
                 why,
-            }),
-            None => Err(QueryError::Behind {
+            },
+            None => QueryError::Behind {
                 min_seq,
                 checkpoint,
-                waited,
-            }),
-        }
+                waited: since.elapsed(),
+            },
+        })
     }
 }
 
@@ -309,15 +291,20 @@ fn floor_of(status: &ShardStatus, table: &ViewTable) -> u64 {
     status.projections.get(table).map_or(0, |state| state.floor)
 }
 
-/// Why the views of `table` do not go on; `None` where they do.
-fn stalled(status: &ShardStatus, table: &ViewTable) -> Option<String> {
+/// Why the views of `table` will not come to `min_seq`; `None` where they may.
+fn stalled(status: &ShardStatus, table: &ViewTable, min_seq: u64) -> Option<String> {
     let blocked = status.projections.get(table);
-    let blocked = blocked.and_then(|state| state.blocked.as_ref());
-    match (blocked, &status.state) {
-        (Some(reason), _) => Some(reason.to_string()),
-        (None, ShardState::Blocked) => Some("the shard is blocked".to_owned()),
-        (None, ShardState::Stopped) => Some("the shard has stopped".to_owned()),
-        (None, _) => None,
+    match blocked.and_then(|state| state.blocked.as_ref()) {
+        // What is before the event is still on its way into the store when this is first said.
+        Some(BlockedReason::Poison { sequence, .. }) if *sequence > min_seq => None,
+        // So is the batch that had too many.
+        Some(BlockedReason::TooManyParked { .. }) => None,
+        Some(reason) => Some(reason.to_string()),
+        None => match &status.state {
+            ShardState::Blocked => Some("the shard is blocked".to_owned()),
+            ShardState::Stopped => Some("the shard has stopped".to_owned()),
+            _ => None,
+        },
     }
 }
 

@@ -249,7 +249,15 @@ fn ranges_of_values(test: &Test) -> Option<Vec<KeyRange>> {
     Some(match test {
         Test::Eq(datum) => vec![exactly(datum)],
         Test::In(data) => in_order(data.iter().map(exactly).collect()),
-        // Only the beginning of a long text counts in an index, so the bound itself is always looked at.
+        Test::Gt(datum) if datum.is_whole() => vec![KeyRange {
+            from: exactly(datum).before?,
+            before: kind(datum).1,
+        }],
+        Test::Lt(datum) if datum.is_whole() => vec![KeyRange {
+            from: kind(datum).0,
+            before: Some(bytes(datum)),
+        }],
+        // Of a long text only the beginning is in an index, so what is like the bound is looked at.
         Test::Gt(datum) | Test::Gte(datum) => vec![KeyRange {
             from: bytes(datum),
             before: kind(datum).1,

@@ -13,8 +13,6 @@ use super::{
 };
 use crate::types::{FieldPath, pick::Picker};
 
-/// How many views are answered where a query does not say.
-const LIMIT: usize = 50;
 const SORTS_MAX: usize = 4;
 const FIELDS_MAX: usize = 100;
 const CURSOR_BYTES_MAX: usize = 16 << 10;
@@ -37,7 +35,7 @@ pub struct Query {
     pub(super) filter: Filter,
     pub(super) order: Order,
     pub(super) fields: Option<Vec<FieldPath>>,
-    pub(super) limit: usize,
+    pub(super) limit: Option<usize>,
     pub(super) cursor: Option<String>,
     pub(super) consistency: Consistency,
     pub(super) budget: AskedBudget,
@@ -117,7 +115,7 @@ impl Query {
             filter,
             order,
             fields: present(members, "fields").map(fields).transpose()?,
-            limit: present(members, "limit").map_or(Ok(LIMIT), limit)?,
+            limit: present(members, "limit").map(limit).transpose()?,
             cursor: present(members, "cursor").map(cursor).transpose()?,
             consistency: present(members, "consistency")
                 .map_or(Ok(Consistency::default()), consistency)?,
@@ -126,6 +124,13 @@ impl Query {
             picker,
             essence: essence(members),
         })
+    }
+}
+
+impl Query {
+    /// How recent the views must be.
+    pub fn consistency(&self) -> &Consistency {
+        &self.consistency
     }
 }
 
