@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`admin`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`admin`], [`http`], [`command`].
 
 mod hex;
 
@@ -22,3 +22,6 @@ pub mod stream;
 pub mod query;
 
 pub mod admin;
+
+pub mod command;
+pub mod http;

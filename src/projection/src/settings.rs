@@ -9,6 +9,7 @@ mod values;
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -72,6 +73,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How long storage is left alone after it failed.
     pub breaker_pause: Duration,
+    /// Where HTTP is answered; `None` where it is not.
+    pub http_listen: Option<SocketAddr>,
 }
 
 /// How the stream is read.
@@ -147,6 +150,7 @@ impl Default for Settings {
             parked_keys_max: 1_000,
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
+            http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fields: the table of all that can be set. A field is added here and nowhere else.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
@@ -150,6 +150,9 @@ const FIELDS: &[Field] = &[
         "how long failed storage is left alone",
         |s, v| duration(v).map(|value| s.breaker_pause = value),
     ),
+    field("http_listen", "where HTTP is answered, or none", |s, v| {
+        listen(v).map(|value| s.http_listen = value)
+    }),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -267,6 +270,16 @@ fn durability(value: &Value) -> Result<Durability, String> {
         .filter(|interval| *interval <= INTERVAL_MAX);
     let interval = interval.map(Durability::Interval);
     interval.ok_or_else(|| "must be commit, or an interval of at most 1m such as 100ms".to_owned())
+}
+
+fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {
+    if value.as_str() == Some("none") {
+        return Ok(None);
+    }
+    let address = value.as_str().and_then(|text| text.parse().ok());
+    address
+        .map(Some)
+        .ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090, or none".to_owned())
 }
 
 fn lanes(value: &Value) -> Result<usize, String> {
