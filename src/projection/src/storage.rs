@@ -6,6 +6,7 @@
 mod batch;
 mod breaker;
 mod error;
+mod generations;
 mod kv;
 mod mdbx;
 mod owner;
@@ -23,6 +24,7 @@ use crate::{
 pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
+pub use generations::GenerationChange;
 pub use snapshot::{Scanned, Snapshot};
 
 use self::{
@@ -104,9 +106,9 @@ impl ViewStore {
     /// What failed; then everything is still there.
     pub fn clear(&self, table: &ViewTable) -> Result<(), StorageError> {
         self.kv.write(&mut |tables| {
-            tables.clear(&tables::views(table))?;
-            tables.clear(&tables::quarantine(table))?;
-            tables.clear(&tables::progress(table))?;
+            for name in tables::all_of(table) {
+                tables.clear(&name)?;
+            }
             let key = table.to_string();
             tables.put_all(
                 tables::CHECKPOINTS,
@@ -128,6 +130,10 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
     let key = part.table().to_string();
     let stored = tables.get(tables::CHECKPOINTS, key.as_bytes())?;
     let found = stored.map(|bytes| decode_checkpoint(&bytes)).transpose()?;
+    let program = &part.checkpoint().program_hash;
+    let same_program = found
+        .as_ref()
+        .is_some_and(|found| found.program_hash == *program);
     let found = found.map(|checkpoint| checkpoint.floor);
     if found != part.expected() {
         let (table, expected) = (part.table().clone(), part.expected());
@@ -136,6 +142,9 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
             expected,
             found,
         });
+    }
+    if !same_program {
+        generations::note_generation(tables, part.table(), program)?;
     }
     let views = part
         .views()

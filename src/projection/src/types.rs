@@ -4,12 +4,15 @@
 
 mod checkpoint;
 mod envelope;
+mod generations;
 mod id;
 mod key;
 mod view;
 
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint};
 pub use envelope::Envelope;
+pub(crate) use generations::seconds;
+pub use generations::{Exchange, Flip, Generation, GenerationState, Generations, Scope, Target};
 pub use id::{TenantId, ViewId, ViewType};
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
 pub use view::{StoredView, ViewTable};

@@ -27,6 +27,19 @@ impl<'s> Snapshot<'s> {
         Self { read }
     }
 
+    pub(super) fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read.get(table, key)
+    }
+
+    pub(super) fn range(
+        &self,
+        table: &str,
+        from: &[u8],
+        visit: super::Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.read.range(table, from, visit)
+    }
+
     /// The stored bytes of a view.
     ///
     /// # Errors

@@ -5,6 +5,17 @@ use crate::types::ViewTable;
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
 
+/// A type, escaped as keys are, to its generations.
+pub(super) const GENERATIONS: &str = "a";
+
+/// The hash of a program to its text.
+pub(super) const PROGRAMS: &str = "s";
+
+/// The tables of one generation, all but its checkpoint.
+pub(super) fn all_of(table: &ViewTable) -> Vec<String> {
+    vec![views(table), quarantine(table), progress(table)]
+}
+
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
     name('v', table)
