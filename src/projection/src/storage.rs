@@ -7,12 +7,14 @@ mod batch;
 mod breaker;
 mod error;
 mod generations;
+mod index;
 mod kv;
 mod mdbx;
 mod owner;
 mod redb;
 mod snapshot;
 mod tables;
+mod walk;
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -25,7 +27,9 @@ pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
 pub use generations::GenerationChange;
+pub use index::Index;
 pub use snapshot::{Scanned, Snapshot};
+pub(crate) use walk::{KeyRange, Walk};
 
 use self::{
     kv::{Kv, KvWrite},
@@ -109,6 +113,7 @@ impl ViewStore {
             for name in tables::all_of(table) {
                 tables.clear(&name)?;
             }
+            index::clear(tables, table)?;
             let key = table.to_string();
             tables.put_all(
                 tables::CHECKPOINTS,
@@ -146,6 +151,7 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
     if !same_program {
         generations::note_generation(tables, part.table(), program)?;
     }
+    index::maintain(tables, part)?;
     let views = part
         .views()
         .iter()

@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use super::{Snapshot, StorageError, ViewStore, decode_checkpoint, kv::KvWrite, tables};
+use super::{
+    Part, Snapshot, StorageError, ViewStore, decode_checkpoint, index, kv::KvWrite, tables,
+    write_part,
+};
 use crate::types::{Checkpoint, Generation, GenerationState, Generations, ViewTable, ViewType};
 
 impl Snapshot<'_> {
@@ -136,10 +139,30 @@ impl GenerationChange<'_> {
     /// # Errors
     /// The store cannot be written.
     pub fn clear(&mut self, generation: u32) -> Result<(), StorageError> {
-        for name in tables::all_of(&self.table(generation)) {
+        let table = self.table(generation);
+        for name in tables::all_of(&table) {
             self.tables.clear(&name)?;
         }
+        index::clear(self.tables, &table)?;
         self.forget_checkpoint(generation)
+    }
+
+    /// Removes all that a generation holds, and what it was declared to have.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn forget(&mut self, generation: u32) -> Result<(), StorageError> {
+        self.clear(generation)?;
+        let table = self.table(generation);
+        index::forget(self.tables, &table)
+    }
+
+    /// Writes a part in the same transaction.
+    ///
+    /// # Errors
+    /// What [`ViewStore::commit`] says.
+    pub fn write(&mut self, part: &Part) -> Result<(), StorageError> {
+        write_part(self.tables, part)
     }
 
     /// Keeps the text of a program, for generations that the manifest does not name any more.
@@ -195,8 +218,15 @@ impl ViewStore {
     /// # Errors
     /// The store cannot be written. What was removed before stays removed.
     pub fn clear_some(&self, table: &ViewTable, entries_max: usize) -> Result<bool, StorageError> {
+        let mut names = tables::all_of(table);
+        let indexes = self.snapshot()?.indexes(table)?;
+        names.extend(
+            indexes
+                .iter()
+                .map(|index| tables::index(table, &index.field)),
+        );
         let mut anything_left = false;
-        for name in tables::all_of(table) {
+        for name in names {
             let mut keys = Vec::new();
             self.kv.read()?.range(&name, &[], &mut |key, _| {
                 keys.push(key.to_vec());

@@ -1,9 +1,12 @@
 //! The names of tables, one place for all engines.
 
-use crate::types::ViewTable;
+use crate::types::{FieldPath, ViewTable, escape};
 
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
+
+/// `{type}@{generation}` to the indexes of its views.
+pub(super) const INDEXES: &str = "x";
 
 /// A type, escaped as keys are, to its generations.
 pub(super) const GENERATIONS: &str = "a";
@@ -29,6 +32,12 @@ pub(super) fn quarantine(table: &ViewTable) -> String {
 /// `checkpoint:{tenant}:{type}` to the last sequence of that tenant.
 pub(super) fn progress(table: &ViewTable) -> String {
     name('p', table)
+}
+
+/// `{tenant}:{value}{id}` to nothing.
+pub(super) fn index(table: &ViewTable, field: &FieldPath) -> String {
+    let field = field.to_string();
+    format!("i|{table}:{}", escape(&field)).replace('\0', "%00")
 }
 
 fn name(family: char, table: &ViewTable) -> String {

@@ -24,6 +24,9 @@ pub struct Generations {
     /// The flips so far, the last one at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Flip>,
+    /// The program that an operator went back from. It is not tried again unless somebody says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
     /// Views that are being exchanged in steps. Nobody may write to the served ones before that is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
@@ -39,9 +42,9 @@ pub struct Generation {
     /// Where its views were before they were removed to be made again in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilding: Option<Target>,
-    /// Whether it may do without events that the stream does not have any more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub accepts_gap: bool,
+    /// The first sequence that it is made of.
+    #[serde(default = "first_of_all")]
+    pub from: u64,
 }
 
 /// What a generation is there for.
@@ -122,6 +125,10 @@ pub struct Flip {
     pub back: bool,
 }
 
+fn first_of_all() -> u64 {
+    1
+}
+
 impl Generations {
     /// The record of a type whose first views are in `generation`.
     pub fn first(generation: u32, program: &str) -> Self {
@@ -131,6 +138,7 @@ impl Generations {
             kept: BTreeMap::from([(generation, first)]),
             before: Vec::new(),
             history: Vec::new(),
+            rejected: None,
             exchange: None,
         }
     }
@@ -150,6 +158,7 @@ impl Generations {
         self.before.retain(|before| *before != to);
         let excess = self.before.len().saturating_sub(HISTORY_MAX);
         self.before.drain(..excess);
+        self.rejected = None;
         self.arrive(to, since, false);
     }
 
@@ -166,6 +175,7 @@ impl Generations {
     pub fn roll_back(&mut self, at: SystemTime) -> Option<u32> {
         let to = self.way_back()?;
         let since = seconds(at);
+        self.rejected = self.kept.get(&self.served).map(|left| left.program.clone());
         self.leave(GenerationState::Rejected { since });
         // What lies between them is no way back either.
         let here = self.before.iter().rposition(|before| *before == to)?;
@@ -207,7 +217,7 @@ impl Generation {
             state,
             program: program.to_owned(),
             rebuilding: None,
-            accepts_gap: false,
+            from: first_of_all(),
         }
     }
 }
