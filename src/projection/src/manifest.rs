@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -54,10 +54,37 @@ pub struct Projection {
     pub table: ViewTable,
     /// What makes them.
     pub program: Arc<dyn Program>,
+    /// The text of the program, by which it can be compiled again when the manifest has another one; `None` for programs without a text.
+    pub text: Option<ProgramText>,
     /// What becomes of events that it cannot apply.
     pub policy: PoisonPolicy,
     /// The members by which its views can be found and sorted without looking at all of them.
     pub indexes: Vec<FieldPath>,
+}
+
+/// A program as it was written, with how much it may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgramText {
+    /// The program.
+    pub source: Value,
+    /// How much gas it may use for an event.
+    pub gas_max: u64,
+}
+
+impl ProgramText {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile(&self) -> Result<Arc<dyn Program>, String> {
+        let language = self.source.get("language").and_then(Value::as_str);
+        let program = match language {
+            Some(dag::LANGUAGE) => DagProgram::compile(&self.source, self.gas_max),
+            Some(other) => return Err(format!("the language {other:?} is not known here")),
+            None => return Err("the program does not name its language".to_owned()),
+        };
+        Ok(Arc::new(program.map_err(|error| error.to_string())?))
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,18 +185,17 @@ fn projection(entry: Entry, folder: &Path, gas_max: u64) -> Result<Projection, S
         Value::String(name) => read_program(&folder.join(name))?,
         program => program,
     };
-    let language = source.get("language").and_then(Value::as_str);
-    let program = match language {
-        Some(dag::LANGUAGE) => DagProgram::compile(&source, entry.gas_max.unwrap_or(gas_max)),
-        Some(other) => return Err(format!("the language {other:?} is not known here")),
-        None => return Err("the program does not name its language".to_owned()),
+    let text = ProgramText {
+        source,
+        gas_max: entry.gas_max.unwrap_or(gas_max),
     };
     Ok(Projection {
         table: ViewTable {
             view_type: entry.view_type.into(),
             generation: entry.generation,
         },
-        program: Arc::new(program.map_err(|error| error.to_string())?),
+        program: text.compile()?,
+        text: Some(text),
         policy: entry.poison,
         indexes,
     })

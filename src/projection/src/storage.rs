@@ -6,6 +6,7 @@
 mod batch;
 mod breaker;
 mod error;
+mod generations;
 mod index;
 mod kv;
 mod mdbx;
@@ -25,6 +26,7 @@ use crate::{
 pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
+pub use generations::GenerationChange;
 pub use index::Index;
 pub use snapshot::{Scanned, Snapshot};
 pub(crate) use walk::{KeyRange, Walk};
@@ -108,9 +110,9 @@ impl ViewStore {
     /// What failed; then everything is still there.
     pub fn clear(&self, table: &ViewTable) -> Result<(), StorageError> {
         self.kv.write(&mut |tables| {
-            tables.clear(&tables::views(table))?;
-            tables.clear(&tables::quarantine(table))?;
-            tables.clear(&tables::progress(table))?;
+            for name in tables::all_of(table) {
+                tables.clear(&name)?;
+            }
             index::clear(tables, table)?;
             let key = table.to_string();
             tables.put_all(
@@ -133,6 +135,10 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
     let key = part.table().to_string();
     let stored = tables.get(tables::CHECKPOINTS, key.as_bytes())?;
     let found = stored.map(|bytes| decode_checkpoint(&bytes)).transpose()?;
+    let program = &part.checkpoint().program_hash;
+    let same_program = found
+        .as_ref()
+        .is_some_and(|found| found.program_hash == *program);
     let found = found.map(|checkpoint| checkpoint.floor);
     if found != part.expected() {
         let (table, expected) = (part.table().clone(), part.expected());
@@ -141,6 +147,9 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
             expected,
             found,
         });
+    }
+    if !same_program {
+        generations::note_generation(tables, part.table(), program)?;
     }
     index::maintain(tables, part)?;
     let views = part

@@ -61,6 +61,16 @@ impl ShardOptions {
         }
     }
 
+    /// The same with batches of `limits`, however far behind it is: for views that nobody waits for yet.
+    #[must_use]
+    pub fn with_batches(self, limits: BatchLimits) -> Self {
+        Self {
+            batch: limits,
+            catch_up: limits,
+            ..self
+        }
+    }
+
     /// What the views of `projection` must be made of.
     pub(crate) fn expected(&self, projection: &Projection) -> Expected {
         Expected {
@@ -112,6 +122,12 @@ impl Shard {
             options,
             status: watch::Sender::default(),
         }
+    }
+
+    /// Reports to `status`, where others have reported before.
+    #[must_use]
+    pub fn reporting_to(self, status: watch::Sender<ShardStatus>) -> Self {
+        Self { status, ..self }
     }
 
     /// What the shard does, from now on.

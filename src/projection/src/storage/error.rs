@@ -67,6 +67,9 @@ pub enum StorageError {
         /// Where the checkpoint is.
         found: Option<u64>,
     },
+    /// Whoever made the change does not want it.
+    #[error("the change was refused")]
+    Refused,
     /// The store holds what this version cannot read.
     #[error("the store holds a {what} that cannot be read")]
     Undecodable {

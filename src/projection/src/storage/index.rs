@@ -134,6 +134,11 @@ pub(super) fn clear(kv: &mut dyn KvWrite, table: &ViewTable) -> Result<(), Stora
     Ok(())
 }
 
+/// Lets a table, whose views are removed, have no indexes any more.
+pub(super) fn forget(kv: &mut dyn KvWrite, table: &ViewTable) -> Result<(), StorageError> {
+    declare(kv, table, &[])
+}
+
 /// The indexes of a table, for readers.
 pub(super) fn read(kv: &dyn KvRead, table: &ViewTable) -> Result<Vec<Index>, StorageError> {
     decode(kv.get(tables::INDEXES, table.to_string().as_bytes())?)

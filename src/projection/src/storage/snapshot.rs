@@ -27,6 +27,19 @@ impl<'s> Snapshot<'s> {
         Self { read }
     }
 
+    pub(super) fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read.get(table, key)
+    }
+
+    pub(super) fn range(
+        &self,
+        table: &str,
+        from: &[u8],
+        visit: super::Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.read.range(table, from, visit)
+    }
+
     /// The stored bytes of a view.
     ///
     /// # Errors
@@ -94,9 +107,22 @@ impl<'s> Snapshot<'s> {
     pub fn entries(
         &self,
         table: &ViewTable,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.entries_from(table, &[], visit)
+    }
+
+    /// The same from the entry `from` on.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn entries_from(
+        &self,
+        table: &ViewTable,
+        from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        self.read.range(&tables::views(table), &[], &mut visit)
+        self.read.range(&tables::views(table), from, &mut visit)
     }
 
     /// The indexes of `table`.

@@ -8,6 +8,17 @@ pub(super) const CHECKPOINTS: &str = "c";
 /// `{type}@{generation}` to the indexes of its views.
 pub(super) const INDEXES: &str = "x";
 
+/// A type, escaped as keys are, to its generations.
+pub(super) const GENERATIONS: &str = "a";
+
+/// The hash of a program to its text.
+pub(super) const PROGRAMS: &str = "s";
+
+/// The tables of one generation, all but its checkpoint.
+pub(super) fn all_of(table: &ViewTable) -> Vec<String> {
+    vec![views(table), quarantine(table), progress(table)]
+}
+
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
     name('v', table)
