@@ -7,6 +7,7 @@ mod accept;
 mod check;
 mod node;
 mod quarantine;
+mod query;
 mod rebuild;
 mod run;
 mod status;
@@ -44,6 +45,7 @@ enum Command {
     Settings,
     Status(status::Status),
     Quarantine(quarantine::Quarantine),
+    Query(query::Query),
     Rebuild(rebuild::Rebuild),
     AcceptGap(accept::AcceptGap),
     AcceptProgram(accept::AcceptProgram),
@@ -76,6 +78,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Settings => check::settings(),
         Command::Status(command) => command.run(&Node::load(settings)?).await,
         Command::Quarantine(command) => command.run(&Node::load(settings)?).await,
+        Command::Query(command) => command.run(settings).await,
         Command::Rebuild(command) => command.run(&Node::load(settings)?),
         Command::AcceptGap(command) => command.run(&Node::load(settings)?).await,
         Command::AcceptProgram(command) => command.run(&Node::load(settings)?),

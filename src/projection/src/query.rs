@@ -11,6 +11,7 @@ mod cursor;
 mod engine;
 mod error;
 mod filter;
+pub mod http;
 mod parse_filter;
 mod plan;
 mod run;

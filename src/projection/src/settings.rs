@@ -4,6 +4,7 @@
 
 mod fields;
 mod problem;
+mod secret;
 mod values;
 
 use std::{
@@ -16,10 +17,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::types::TenantId;
+use crate::{query::QueryLimits, types::TenantId};
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
+pub use secret::{Secret, Tokens};
 
 /// All that a node is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +77,12 @@ pub struct Settings {
     pub breaker_pause: Duration,
     /// Where HTTP is answered; `None` where it is not.
     pub http_listen: Option<SocketAddr>,
+    /// What queries may cost.
+    pub query_limits: QueryLimits,
+    /// Whose views are shown to whom. Where there are any, nobody is answered without one.
+    pub query_tokens: Tokens,
+    /// What cursors are signed with; where there is none, they end with the process.
+    pub query_cursor_secret: Option<Secret>,
 }
 
 /// How the stream is read.
@@ -151,6 +159,9 @@ impl Default for Settings {
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
             http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
+            query_limits: QueryLimits::default(),
+            query_tokens: Tokens::default(),
+            query_cursor_secret: None,
         }
     }
 }

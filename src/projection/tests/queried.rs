@@ -31,10 +31,11 @@ pub(crate) fn table() -> ViewTable {
 /// The manifest of `thing`, which has these indexes.
 pub(crate) fn manifest(indexes: &[&str]) -> ProjectionManifest {
     let program = json!({"language": "dag/v1", "key": {"event": "aggregate_id"}, "view": {"event": "payload"}});
-    let program = DagProgram::compile(&program, 1_000).expect("a program");
+    let compiled = DagProgram::compile(&program, 1_000).expect("a program");
     ProjectionManifest::of(vec![Projection {
         table: table(),
-        program: Arc::new(program),
+        program: Arc::new(compiled),
+        text: None,
         policy: PoisonPolicy::ParkKey,
         indexes: indexes
             .iter()

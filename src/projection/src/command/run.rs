@@ -9,6 +9,7 @@ use super::{Outcome, node::Node};
 use crate::{
     http::Server,
     pipeline::{Shard, ShardOptions, ShardState},
+    query::{self, CursorKey, QueryEngine, http::Authority},
     stream::JetStreamSource,
 };
 
@@ -29,8 +30,15 @@ pub(super) async fn run(node: Node) -> Outcome {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     if let Some(server) = server {
-        // Routers of others are mounted here: `server.mount(query::http::routes(..))`.
-        tasks.spawn(server.serve(stop.clone()));
+        let engine = QueryEngine::watching(
+            node.manifest.clone(),
+            Arc::clone(&store),
+            node.settings.query_limits,
+            CursorKey::of(&node.settings),
+            shard.status(),
+        );
+        let queries = query::http::routes(engine, Authority::of(&node.settings));
+        tasks.spawn(server.mount(queries).serve(stop.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

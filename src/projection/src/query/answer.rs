@@ -39,6 +39,9 @@ pub struct Answer {
     /// How many events the node knows of that are not received yet; `None` where nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// The event that the views must come to before they are again what they were; `None` unless they are being made again in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuilding: Option<u64>,
     /// How it was answered, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explained>,
@@ -55,6 +58,9 @@ pub struct Got {
     /// How many events the node knows of that are not received yet; `None` where nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// The event that the views must come to before they are again what they were; `None` unless they are being made again in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuilding: Option<u64>,
 }
 
 impl Row {

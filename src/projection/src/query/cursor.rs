@@ -5,6 +5,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
+use crate::settings::Settings;
+
 const FORM: u8 = 1;
 const SEAL_BYTES: usize = 16;
 const BLOCK_BYTES: usize = 64;
@@ -18,6 +20,12 @@ impl CursorKey {
     /// The key that a secret text stands for.
     pub fn of_secret(secret: &str) -> Self {
         Self(Sha256::digest([b"projection cursor ", secret.as_bytes()].concat()).into())
+    }
+
+    /// The key of the secret that the settings have, or one that nobody else has.
+    pub fn of(settings: &Settings) -> Self {
+        let secret = settings.query_cursor_secret.as_ref();
+        secret.map_or_else(Self::random, |secret| Self::of_secret(secret.expose()))
     }
 
     /// A key that nobody else has: cursors end with the process.

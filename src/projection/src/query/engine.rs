@@ -1,6 +1,6 @@
 //! The engine: queries on the views of one store, for whoever has a tenant's scope.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, watch},
@@ -17,7 +17,7 @@ use super::{
     run::{Run, mark_stale},
 };
 use crate::{
-    manifest::{Projection, ProjectionManifest},
+    manifest::ProjectionManifest,
     pipeline::{ShardState, ShardStatus},
     quarantine::PoisonPolicy,
     storage::{Snapshot, StorageError, ViewStore},
@@ -92,8 +92,7 @@ impl QueryEngine {
     /// # Cancel safety
     /// Dropping loses nothing; what is being read is read to the end of its budget.
     pub async fn query(&self, tenant: &TenantId, query: &Query) -> Result<Answer, QueryError> {
-        let table = self.inner.projection(&query.view)?.table.clone();
-        self.inner.wait(&table, &query.consistency).await?;
+        self.inner.wait(&query.view, &query.consistency).await?;
         let (inner, tenant, query) = (Arc::clone(&self.inner), tenant.clone(), query.clone());
         self.reading(move || inner.answer(&TenantScope::new(&tenant), &query))
             .await
@@ -119,13 +118,10 @@ impl QueryEngine {
         fields: Option<Vec<FieldPath>>,
         consistency: &Consistency,
     ) -> Result<Got, QueryError> {
-        let table = self.inner.projection(view)?.table.clone();
-        self.inner.wait(&table, consistency).await?;
-        let key = ViewKey::new(tenant.clone(), table.view_type.clone(), id.clone());
-        let key = key.map_err(|source| QueryError::Id { source })?;
+        self.inner.wait(view, consistency).await?;
         let (inner, view) = (Arc::clone(&self.inner), view.to_owned());
-        let min_seq = consistency.min_seq;
-        self.reading(move || inner.get(&view, &key, fields.as_deref(), min_seq))
+        let (tenant, id, min_seq) = (tenant.clone(), id.clone(), consistency.min_seq);
+        self.reading(move || inner.get(&view, tenant, id, fields.as_deref(), min_seq))
             .await
     }
 
@@ -147,21 +143,49 @@ impl QueryEngine {
 }
 
 impl Inner {
-    fn projection(&self, view: &str) -> Result<&Projection, QueryError> {
-        self.manifest.find(view).ok_or_else(|| {
-            let known = self.manifest.projections().iter();
-            QueryError::UnknownView {
-                view: view.to_owned(),
-                known: known
-                    .map(|projection| projection.table.view_type.to_string())
-                    .collect(),
+    /// Where the views are that are called `view`: a type, whose served generation is meant, or a type and a generation.
+    fn served(&self, view: &str, snapshot: &Snapshot<'_>) -> Result<Served, QueryError> {
+        let all = self.manifest.projections();
+        let of_type = |view_type: &str| {
+            let mut named = all.iter();
+            named.find(|projection| projection.table.view_type.as_str() == view_type)
+        };
+        if let Some(projection) = of_type(view) {
+            let table = snapshot.served_table(&projection.table.view_type)?;
+            return Ok(Served {
+                table: table.unwrap_or_else(|| projection.table.clone()),
+                policy: projection.policy,
+            });
+        }
+        if let Some((view_type, generation)) = view.rsplit_once('@')
+            && let (Some(projection), Ok(generation)) = (of_type(view_type), generation.parse())
+        {
+            let table = ViewTable {
+                view_type: projection.table.view_type.clone(),
+                generation,
+            };
+            let generations = snapshot.generations(&table.view_type)?;
+            let kept = generations.is_some_and(|all| all.kept.contains_key(&generation));
+            if kept || all.iter().any(|projection| projection.table == table) {
+                return Ok(Served {
+                    table,
+                    policy: projection.policy,
+                });
             }
+        }
+        let known = all
+            .iter()
+            .map(|projection| projection.table.view_type.to_string());
+        Err(QueryError::UnknownView {
+            view: view.to_owned(),
+            known: known.collect::<BTreeSet<_>>().into_iter().collect(),
         })
     }
 
     fn answer(&self, scope: &TenantScope, query: &Query) -> Result<Answer, QueryError> {
-        let projection = self.projection(&query.view)?;
-        let table = &projection.table;
+        let snapshot = self.store.snapshot()?;
+        let served = self.served(&query.view, &snapshot)?;
+        let table = &served.table;
         let limit = asked_at_most("limit", query.limit, self.limits.limit_max)?;
         let context = context(table, scope, query);
         let cursor = match &query.cursor {
@@ -170,7 +194,6 @@ impl Inner {
                 Some(Cursor::read(text, &self.key, &context).ok_or(QueryError::CursorRefused)?)
             }
         };
-        let snapshot = self.store.snapshot()?;
         let checkpoint = floor(&snapshot, table, query.consistency.min_seq)?;
         let plans = plans(query, &snapshot, table, scope)?;
         let plan = match &cursor {
@@ -192,7 +215,7 @@ impl Inner {
             limit: query.limit.map_or(LIMIT.min(limit), |_| limit),
         };
         let mut found = run.go(&cursor, &mut budget)?;
-        self.mark(projection, &mut found.rows, &found.keys, &snapshot, scope)?;
+        served.mark(&mut found.rows, &found.keys, &snapshot, scope)?;
         Ok(Answer {
             rows: found.rows,
             partial: found.partial,
@@ -200,6 +223,7 @@ impl Inner {
             scanned: budget.looked(),
             checkpoint,
             lag: self.lag(),
+            rebuilding: snapshot.rebuilding(table)?,
             explain: query.explain.then(|| plan.explained(&plans)),
         })
     }
@@ -207,53 +231,43 @@ impl Inner {
     fn get(
         &self,
         view: &str,
-        key: &ViewKey,
+        tenant: TenantId,
+        id: ViewId,
         fields: Option<&[FieldPath]>,
         min_seq: Option<u64>,
     ) -> Result<Got, QueryError> {
-        let projection = self.projection(view)?;
         let snapshot = self.store.snapshot()?;
-        let checkpoint = floor(&snapshot, &projection.table, min_seq)?;
-        let scope = TenantScope::new(key.tenant());
-        let stored: Option<StoredView> = snapshot.view(&projection.table, key)?;
-        let mut rows: Vec<Row> = stored
-            .map(|stored| Row::new(key.id().clone(), stored, fields))
-            .into_iter()
-            .collect();
+        let served = self.served(view, &snapshot)?;
+        let table = &served.table;
+        let scope = TenantScope::new(&tenant);
+        let key = ViewKey::new(tenant, table.view_type.clone(), id);
+        let key = key.map_err(|source| QueryError::Id { source })?;
+        let checkpoint = floor(&snapshot, table, min_seq)?;
+        let stored: Option<StoredView> = snapshot.view(table, &key)?;
+        let row = stored.map(|stored| Row::new(key.id().clone(), stored, fields));
+        let mut rows: Vec<Row> = row.into_iter().collect();
         let in_table = scope.in_table(key.id());
         let id = in_table[scope.prefix().len()..].as_bytes().to_vec();
-        self.mark(projection, &mut rows, &[id], &snapshot, &scope)?;
+        served.mark(&mut rows, &[id], &snapshot, &scope)?;
         Ok(Got {
             row: rows.pop(),
             checkpoint,
             lag: self.lag(),
+            rebuilding: snapshot.rebuilding(table)?,
         })
-    }
-
-    /// Only a parked view misses events that it is going to get.
-    fn mark(
-        &self,
-        projection: &Projection,
-        rows: &mut [Row],
-        keys: &[Vec<u8>],
-        snapshot: &Snapshot<'_>,
-        scope: &TenantScope,
-    ) -> Result<(), StorageError> {
-        if projection.policy == PoisonPolicy::ParkKey {
-            mark_stale(rows, keys, snapshot, &projection.table, scope)?;
-        }
-        Ok(())
     }
 
     fn lag(&self) -> Option<u64> {
         self.status.as_ref().map(|status| status.borrow().pending)
     }
 
-    /// Waits until the views of `table` are as far as they must be; not longer than is allowed, and not where they do not go on.
-    async fn wait(&self, table: &ViewTable, consistency: &Consistency) -> Result<(), QueryError> {
+    /// Waits until the views called `view` are as far as they must be; not longer than is allowed, and not where they do not go on.
+    async fn wait(&self, view: &str, consistency: &Consistency) -> Result<(), QueryError> {
         let Some(min_seq) = consistency.min_seq else {
             return Ok(());
         };
+        let Served { table, .. } = self.served(view, &self.store.snapshot()?)?;
+        let table = &table;
         let allowed = self.limits.wait_max;
         let within = asked_at_most("consistency.within_ms", consistency.within, allowed)?;
         let Some(status) = &self.status else {
@@ -284,6 +298,28 @@ impl Inner {
                 waited: since.elapsed(),
             },
         })
+    }
+}
+
+/// Where the views are that a query is answered from.
+struct Served {
+    table: ViewTable,
+    policy: PoisonPolicy,
+}
+
+impl Served {
+    /// Marks rows that are stale. Only a parked view misses events that it is going to get.
+    fn mark(
+        &self,
+        rows: &mut [Row],
+        keys: &[Vec<u8>],
+        snapshot: &Snapshot<'_>,
+        scope: &TenantScope,
+    ) -> Result<(), StorageError> {
+        if self.policy == PoisonPolicy::ParkKey {
+            mark_stale(rows, keys, snapshot, &self.table, scope)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Durability, Engine, Settings, SettingsProblem, SourceKind,
+    Durability, Engine, Secret, Settings, SettingsProblem, SourceKind, Tokens,
     values::{bytes, count, duration, flag, number, position, text, texts},
 };
 
@@ -153,6 +153,38 @@ const FIELDS: &[Field] = &[
     field("http_listen", "where HTTP is answered, or none", |s, v| {
         listen(v).map(|value| s.http_listen = value)
     }),
+    field("query_limit_max", "views in one answer", |s, v| {
+        count(v).map(|value| s.query_limits.limit_max = value)
+    }),
+    field("query_rows_max", "views that a query looks at", |s, v| {
+        count(v).map(|value| s.query_limits.rows_max = value as u64)
+    }),
+    field("query_bytes_max", "bytes that a query looks at", |s, v| {
+        bytes(v).map(|value| s.query_limits.bytes_max = value as u64)
+    }),
+    field("query_within", "how long a query looks at views", |s, v| {
+        duration(v).map(|value| s.query_limits.within = value)
+    }),
+    field(
+        "query_wait_max",
+        "how long a query may wait for an event",
+        |s, v| duration(v).map(|value| s.query_limits.wait_max = value),
+    ),
+    field(
+        "queries_max",
+        "queries that are answered at once",
+        |s, v| count(v).map(|value| s.query_limits.queries_max = value),
+    ),
+    field(
+        "query_tokens",
+        "the tokens of queries with their tenants, such as token=tenant",
+        |s, v| tokens(v).map(|value| s.query_tokens = value),
+    ),
+    field(
+        "query_cursor_secret",
+        "what cursors are signed with, the same on all nodes",
+        |s, v| text(v).map(|value| s.query_cursor_secret = Some(Secret::from(&*value))),
+    ),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -241,6 +273,31 @@ fn tenant(value: &Value) -> Result<String, String> {
         .as_str()
         .map(str::to_owned)
         .ok_or_else(|| "must be a text".to_owned())
+}
+
+/// An object of tokens, or one text of `token=tenant` with commas.
+fn tokens(value: &Value) -> Result<Tokens, String> {
+    let pair = |token: &str, tenant: &str| {
+        let plain = !token.is_empty() && !token.contains(char::is_whitespace);
+        plain.then(|| (token.to_owned(), tenant.into()))
+    };
+    let pairs: Option<Tokens> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(token, tenant)| pair(token, tenant.as_str()?))
+            .collect(),
+        Value::String(text) => text
+            .split(',')
+            .map(|piece| {
+                let (token, tenant) = piece.trim().split_once('=')?;
+                pair(token, tenant)
+            })
+            .collect(),
+        _ => None,
+    };
+    pairs.ok_or_else(|| {
+        "must name tenants by tokens without spaces, as an object or as token=tenant,..".to_owned()
+    })
 }
 
 fn source(value: &Value) -> Result<SourceKind, String> {
