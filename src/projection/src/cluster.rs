@@ -5,7 +5,9 @@
 //!
 //! Who owns what is decided in `lease`; what one shard does, in `pipeline`.
 
+mod ask;
 mod host;
+pub mod http;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +31,7 @@ use crate::{
     },
     manifest::ProjectionManifest,
     pipeline::ShardStatus,
+    query::{CursorKey, QueryEngine},
     settings::Settings,
     shards::{ShardId, ShardLayout},
     storage::ViewStore,
@@ -57,6 +60,8 @@ pub struct Hosted {
     pub epoch: u64,
     /// Its views; `None` while they are being opened.
     pub store: Option<Arc<ViewStore>>,
+    /// Answers queries on them.
+    pub queries: Option<QueryEngine>,
     /// What it does.
     pub status: watch::Receiver<ShardStatus>,
 }
@@ -68,8 +73,8 @@ pub type HostedShards = BTreeMap<ShardId, Hosted>;
 #[derive(Clone)]
 pub enum Route {
     /// This node has it.
-    Here(Arc<ViewStore>),
-    /// This node has it.
+    Here(QueryEngine),
+    /// Another node has it.
     There(Owner),
     /// Nobody has it at the moment, or its views are being opened: ask again soon.
     Nobody,
@@ -110,7 +115,7 @@ impl ClusterView {
     /// Where the views of `shard` are.
     pub fn route(&self, shard: ShardId) -> Route {
         if let Some(hosted) = self.hosted.borrow().get(&shard) {
-            return hosted.store.clone().map_or(Route::Nobody, Route::Here);
+            return hosted.queries.clone().map_or(Route::Nobody, Route::Here);
         }
         let owner = self.owners.borrow().get(&shard).cloned();
         owner.map_or(Route::Nobody, Route::There)
@@ -176,6 +181,7 @@ impl Cluster {
                 settings: settings.clone(),
                 manifest,
                 layout,
+                cursors: CursorKey::of(&settings),
                 hosted,
             }),
             settings,

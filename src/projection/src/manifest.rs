@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -18,7 +18,7 @@ use crate::{
     },
     quarantine::PoisonPolicy,
     settings::parse_document,
-    types::ViewTable,
+    types::{FieldPath, ViewTable},
 };
 
 /// Why a manifest cannot be used.
@@ -54,8 +54,37 @@ pub struct Projection {
     pub table: ViewTable,
     /// What makes them.
     pub program: Arc<dyn Program>,
+    /// The text of the program, by which it can be compiled again when the manifest has another one; `None` for programs without a text.
+    pub text: Option<ProgramText>,
     /// What becomes of events that it cannot apply.
     pub policy: PoisonPolicy,
+    /// The members by which its views can be found and sorted without looking at all of them.
+    pub indexes: Vec<FieldPath>,
+}
+
+/// A program as it was written, with how much it may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgramText {
+    /// The program.
+    pub source: Value,
+    /// How much gas it may use for an event.
+    pub gas_max: u64,
+}
+
+impl ProgramText {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn compile(&self) -> Result<Arc<dyn Program>, String> {
+        let language = self.source.get("language").and_then(Value::as_str);
+        let program = match language {
+            Some(dag::LANGUAGE) => DagProgram::compile(&self.source, self.gas_max),
+            Some(other) => return Err(format!("the language {other:?} is not known here")),
+            None => return Err("the program does not name its language".to_owned()),
+        };
+        Ok(Arc::new(program.map_err(|error| error.to_string())?))
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,6 +104,9 @@ struct Entry {
     #[serde(default)]
     poison: PoisonPolicy,
     gas_max: Option<u64>,
+    /// Paths of members, such as `owner.name`.
+    #[serde(default)]
+    indexes: Vec<String>,
 }
 
 fn first() -> u32 {
@@ -148,24 +180,42 @@ fn projection(entry: Entry, folder: &Path, gas_max: u64) -> Result<Projection, S
     {
         return Err("a type has 1 to 64 letters, digits, _ and -".to_owned());
     }
+    let indexes = indexes(&entry.indexes)?;
     let source = match entry.program {
         Value::String(name) => read_program(&folder.join(name))?,
         program => program,
     };
-    let language = source.get("language").and_then(Value::as_str);
-    let program = match language {
-        Some(dag::LANGUAGE) => DagProgram::compile(&source, entry.gas_max.unwrap_or(gas_max)),
-        Some(other) => return Err(format!("the language {other:?} is not known here")),
-        None => return Err("the program does not name its language".to_owned()),
+    let text = ProgramText {
+        source,
+        gas_max: entry.gas_max.unwrap_or(gas_max),
     };
     Ok(Projection {
         table: ViewTable {
             view_type: entry.view_type.into(),
             generation: entry.generation,
         },
-        program: Arc::new(program.map_err(|error| error.to_string())?),
+        program: text.compile()?,
+        text: Some(text),
         policy: entry.poison,
+        indexes,
     })
+}
+
+fn indexes(paths: &[String]) -> Result<Vec<FieldPath>, String> {
+    /// Each is written with every view.
+    const INDEXES_MAX: usize = 16;
+    if paths.len() > INDEXES_MAX {
+        return Err(format!("there are at most {INDEXES_MAX} indexes"));
+    }
+    let mut fields: Vec<FieldPath> = Vec::new();
+    for path in paths {
+        let field = path.parse().map_err(|error| format!("indexes: {error}"))?;
+        if fields.contains(&field) {
+            return Err(format!("indexes: {field} is there twice"));
+        }
+        fields.push(field);
+    }
+    Ok(fields)
 }
 
 fn read_program(file: &Path) -> Result<Value, String> {
@@ -200,7 +250,7 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let error = load(
-            "projections:\n- {view_type: a, program: missing.yaml}\n- {view_type: b, program: {language: dag/v1, key: k, view: {fly: 1}}}\n- {view_type: 'c:d', program: last.yaml}\n- {view_type: e, program: {language: wasm/v9}}\n- {view_type: f, program: last.yaml}\n- {view_type: f, program: last.yaml}\n",
+            "projections:\n- {view_type: a, program: missing.yaml}\n- {view_type: b, program: {language: dag/v1, key: k, view: {fly: 1}}}\n- {view_type: 'c:d', program: last.yaml}\n- {view_type: e, program: {language: wasm/v9}}\n- {view_type: f, program: last.yaml}\n- {view_type: f, program: last.yaml}\n- {view_type: g, program: last.yaml, indexes: [a..b]}\n- {view_type: h, program: last.yaml, indexes: [a, $.a]}\n",
         )
         .err()
         .unwrap()
@@ -212,6 +262,8 @@ mod tests {
             "c:d: a type has",
             "\"wasm/v9\" is not known",
             "f is there twice",
+            "g: indexes: \"a..b\" is not a path",
+            "h: indexes: a is there twice",
         ] {
             assert!(error.contains(part), "{part} is not in {error}");
         }

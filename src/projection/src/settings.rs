@@ -4,11 +4,13 @@
 
 mod fields;
 mod problem;
+mod secret;
 mod values;
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,12 +18,14 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    query::QueryLimits,
     shards::{ShardId, ShardLayout},
     types::TenantId,
 };
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
+pub use secret::{Secret, Tokens};
 
 /// All that a node is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +89,14 @@ pub struct Settings {
     pub node_address: Option<String>,
     /// How long a shard stays with a node that says nothing.
     pub lease_ttl: Duration,
+    /// Where HTTP is answered; `None` where it is not.
+    pub http_listen: Option<SocketAddr>,
+    /// What queries may cost.
+    pub query_limits: QueryLimits,
+    /// Whose views are shown to whom. Where there are any, nobody is answered without one.
+    pub query_tokens: Tokens,
+    /// What cursors are signed with; where there is none, they end with the process.
+    pub query_cursor_secret: Option<Secret>,
 }
 
 /// How the stream is read.
@@ -165,6 +177,10 @@ impl Default for Settings {
             node: String::new(),
             node_address: None,
             lease_ttl: Duration::from_secs(10),
+            http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
+            query_limits: QueryLimits::default(),
+            query_tokens: Tokens::default(),
+            query_cursor_secret: None,
         }
     }
 }

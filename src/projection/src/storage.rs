@@ -7,12 +7,15 @@ mod batch;
 mod breaker;
 mod error;
 mod fence;
+mod generations;
+mod index;
 mod kv;
 mod mdbx;
 mod owner;
 mod redb;
 mod snapshot;
 mod tables;
+mod walk;
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -25,7 +28,10 @@ pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
 pub use fence::Fence;
+pub use generations::GenerationChange;
+pub use index::Index;
 pub use snapshot::{Scanned, Snapshot};
+pub(crate) use walk::{KeyRange, Walk};
 
 use self::{
     kv::{Kv, KvWrite},
@@ -127,9 +133,10 @@ impl ViewStore {
     /// What failed; then everything is still there.
     pub fn clear(&self, table: &ViewTable) -> Result<(), StorageError> {
         self.kv.write(&mut |tables| {
-            tables.clear(&tables::views(table))?;
-            tables.clear(&tables::quarantine(table))?;
-            tables.clear(&tables::progress(table))?;
+            for name in tables::all_of(table) {
+                tables.clear(&name)?;
+            }
+            index::clear(tables, table)?;
             let key = table.to_string();
             tables.put_all(
                 tables::CHECKPOINTS,
@@ -151,6 +158,10 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
     let key = part.table().to_string();
     let stored = tables.get(tables::CHECKPOINTS, key.as_bytes())?;
     let found = stored.map(|bytes| decode_checkpoint(&bytes)).transpose()?;
+    let program = &part.checkpoint().program_hash;
+    let same_program = found
+        .as_ref()
+        .is_some_and(|found| found.program_hash == *program);
     let found = found.map(|checkpoint| checkpoint.floor);
     if found != part.expected() {
         let (table, expected) = (part.table().clone(), part.expected());
@@ -160,6 +171,10 @@ fn write_part(tables: &mut dyn KvWrite, part: &Part) -> Result<(), StorageError>
             found,
         });
     }
+    if !same_program {
+        generations::note_generation(tables, part.table(), program)?;
+    }
+    index::maintain(tables, part)?;
     let views = part
         .views()
         .iter()

@@ -10,6 +10,7 @@ use crate::{
     lease::Tenure,
     manifest::ProjectionManifest,
     pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
+    query::{CursorKey, QueryEngine},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
     storage::{StorageError, StoreOptions, ViewStore},
@@ -32,6 +33,8 @@ pub(super) struct Host {
     pub(super) settings: Settings,
     pub(super) manifest: ProjectionManifest,
     pub(super) layout: ShardLayout,
+    /// The same for all shards, so that one cursor is made of those of many.
+    pub(super) cursors: CursorKey,
     pub(super) hosted: watch::Sender<HostedShards>,
 }
 
@@ -101,6 +104,13 @@ impl Host {
         self.hosted.send_modify(|hosted| {
             let status = pipeline.status();
             if let Some(hosted) = hosted.get_mut(&shard) {
+                hosted.queries = Some(QueryEngine::watching(
+                    self.manifest.clone(),
+                    Arc::clone(&store),
+                    settings.query_limits,
+                    self.cursors.clone(),
+                    status.clone(),
+                ));
                 hosted.status = status;
             }
         });
@@ -120,6 +130,7 @@ impl Host {
         let hosted = Hosted {
             epoch: tenure.epoch(),
             store: store.cloned(),
+            queries: None,
             status: status.subscribe(),
         };
         self.hosted.send_modify(|all| {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -63,6 +63,16 @@ impl ShardOptions {
             breaker_pause: settings.breaker_pause,
             fence: None,
             filter_hash: filter_hash(&settings.subjects),
+        }
+    }
+
+    /// The same with batches of `limits`, however far behind it is: for views that nobody waits for yet.
+    #[must_use]
+    pub fn with_batches(self, limits: BatchLimits) -> Self {
+        Self {
+            batch: limits,
+            catch_up: limits,
+            ..self
         }
     }
 
@@ -135,6 +145,12 @@ impl Shard {
         }
     }
 
+    /// Reports to `status`, where others have reported before.
+    #[must_use]
+    pub fn reporting_to(self, status: watch::Sender<ShardStatus>) -> Self {
+        Self { status, ..self }
+    }
+
     /// What the shard does, from now on.
     pub fn status(&self) -> watch::Receiver<ShardStatus> {
         self.status.subscribe()
@@ -203,6 +219,7 @@ impl Shard {
             });
             match checked {
                 Ok(checkpoint) => {
+                    self.declare_indexes(projection).await?;
                     let folder = Folder::new(
                         projection.clone(),
                         self.options.fold,
@@ -226,6 +243,16 @@ impl Shard {
             source.start(floor + 1).await.map_err(stream_again)?;
         }
         Ok(folders)
+    }
+
+    /// Before anything is folded, since a query may be answered by an index as soon as there are views.
+    async fn declare_indexes(&self, projection: &Projection) -> Result<(), Again> {
+        let store = Arc::clone(&self.store);
+        let (table, fields) = (projection.table.clone(), projection.indexes.clone());
+        let declared = spawn_blocking(move || store.declare_indexes(&table, &fields)).await;
+        declared
+            .expect("making an index does not panic")
+            .map_err(storage_again)
     }
 
     fn after(&self, end: SessionEnd) -> Again {

@@ -75,6 +75,9 @@ pub enum StorageError {
         /// The later one that wrote; `None` where the lease has ended.
         stored: Option<u64>,
     },
+    /// Whoever made the change does not want it.
+    #[error("the change was refused")]
+    Refused,
     /// The store holds what this version cannot read.
     #[error("the store holds a {what} that cannot be read")]
     Undecodable {

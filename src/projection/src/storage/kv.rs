@@ -26,6 +26,9 @@ pub(super) trait KvRead {
 
     /// Shows entries in order from `from` on, until `visit` has enough.
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
+
+    /// Shows entries in reverse order from the last one before `before`, until `visit` has enough.
+    fn range_back(&self, table: &str, before: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
 }
 
 /// Entries to put, or to remove where the value is `None`.

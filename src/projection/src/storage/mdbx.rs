@@ -24,7 +24,7 @@ use super::{
 };
 use crate::settings::Durability;
 
-/// Three tables for each generation of each type of view, and the checkpoints.
+/// Three tables for each generation of each type of view, one for each of its indexes, and the checkpoints.
 const TABLES_MAX: usize = 1_024;
 
 /// Handles by the names of their tables.
@@ -187,7 +187,29 @@ impl KvRead for Read {
         }
         Ok(())
     }
+
+    fn range_back(&self, table: &str, before: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        let Some(table) = self.handles.get(table) else {
+            return Ok(());
+        };
+        let cursor = self.transaction.cursor(*table);
+        let mut cursor = cursor.map_err(|error| classify("read", error))?;
+        let behind: Entry<'_> = cursor.set_range(before).map_err(unreadable)?;
+        let mut entry: Entry<'_> = match behind {
+            Some(_) => cursor.prev().map_err(unreadable)?,
+            None => cursor.last().map_err(unreadable)?,
+        };
+        while let Some((key, value)) = entry {
+            if visit(&key, &value).is_break() {
+                break;
+            }
+            entry = cursor.prev().map_err(unreadable)?;
+        }
+        Ok(())
+    }
 }
+
+type Entry<'t> = Option<(Cow<'t, [u8]>, Cow<'t, [u8]>)>;
 
 struct Write {
     transaction: RwTxUnsync,

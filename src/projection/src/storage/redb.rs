@@ -154,6 +154,22 @@ impl KvRead for Read {
         }
         Ok(())
     }
+
+    fn range_back(&self, table: &str, before: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        let Some(table) = self.table(table)? else {
+            return Ok(());
+        };
+        let entries = table
+            .range(..before)
+            .map_err(|error| classify("read", error))?;
+        for entry in entries.rev() {
+            let (key, value) = entry.map_err(|error| classify("read", error))?;
+            if visit(key.value(), value.value()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Write<'t> {

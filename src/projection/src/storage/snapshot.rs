@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{StorageError, decode_checkpoint, kv::KvRead, tables};
+use super::{Index, StorageError, Visit, Walk, decode_checkpoint, index, kv::KvRead, tables, walk};
 use crate::{
     quarantine::{Record, RecordKey},
     types::{Checkpoint, CheckpointKey, StoredView, TenantScope, ViewId, ViewKey, ViewTable},
@@ -25,6 +25,19 @@ pub struct Scanned<'v> {
 impl<'s> Snapshot<'s> {
     pub(super) fn new(read: Box<dyn KvRead + 's>) -> Self {
         Self { read }
+    }
+
+    pub(super) fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read.get(table, key)
+    }
+
+    pub(super) fn range(
+        &self,
+        table: &str,
+        from: &[u8],
+        visit: super::Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.read.range(table, from, visit)
     }
 
     /// The stored bytes of a view.
@@ -94,9 +107,62 @@ impl<'s> Snapshot<'s> {
     pub fn entries(
         &self,
         table: &ViewTable,
+        visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        self.entries_from(table, &[], visit)
+    }
+
+    /// The same from the entry `from` on.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn entries_from(
+        &self,
+        table: &ViewTable,
+        from: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StorageError> {
-        self.read.range(&tables::views(table), &[], &mut visit)
+        self.read.range(&tables::views(table), from, &mut visit)
+    }
+
+    /// The indexes of `table`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn indexes(&self, table: &ViewTable) -> Result<Vec<Index>, StorageError> {
+        index::read(&*self.read, table)
+    }
+
+    /// Shows what of a tenant is on a walk, by keys without the tenant, until `visit` has enough.
+    pub(crate) fn walk(
+        &self,
+        scope: &TenantScope,
+        walk: &Walk<'_>,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        walk::go(&*self.read, scope, walk, visit)
+    }
+
+    /// The stored bytes of the view whose key without the tenant is `key`.
+    pub(crate) fn view_at(
+        &self,
+        table: &ViewTable,
+        scope: &TenantScope,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let key = [scope.prefix().as_bytes(), key].concat();
+        self.read.get(&tables::views(table), &key)
+    }
+
+    /// Shows the keys of records without what they hold, in the order of the stream, until `visit` has enough.
+    pub(crate) fn record_keys(
+        &self,
+        table: &ViewTable,
+        mut visit: impl FnMut(RecordKey) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let table = tables::quarantine(table);
+        let mut decode = |key: &[u8], _: &[u8]| visit(RecordKey::decode(key));
+        self.read.range(&table, &[], &mut decode)
     }
 
     /// How far the views of `table` have come.

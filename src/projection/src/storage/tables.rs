@@ -1,6 +1,6 @@
 //! The names of tables, one place for all engines.
 
-use crate::types::ViewTable;
+use crate::types::{FieldPath, ViewTable, escape};
 
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
@@ -9,6 +9,19 @@ pub(super) const CHECKPOINTS: &str = "c";
 pub(super) const META: &str = "m";
 /// In it: the last owner of the shard.
 pub(super) const EPOCH: &[u8] = b"epoch";
+/// `{type}@{generation}` to the indexes of its views.
+pub(super) const INDEXES: &str = "x";
+
+/// A type, escaped as keys are, to its generations.
+pub(super) const GENERATIONS: &str = "a";
+
+/// The hash of a program to its text.
+pub(super) const PROGRAMS: &str = "s";
+
+/// The tables of one generation, all but its checkpoint.
+pub(super) fn all_of(table: &ViewTable) -> Vec<String> {
+    vec![views(table), quarantine(table), progress(table)]
+}
 
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
@@ -23,6 +36,12 @@ pub(super) fn quarantine(table: &ViewTable) -> String {
 /// `checkpoint:{tenant}:{type}` to the last sequence of that tenant.
 pub(super) fn progress(table: &ViewTable) -> String {
     name('p', table)
+}
+
+/// `{tenant}:{value}{id}` to nothing.
+pub(super) fn index(table: &ViewTable, field: &FieldPath) -> String {
+    let field = field.to_string();
+    format!("i|{table}:{}", escape(&field)).replace('\0', "%00")
 }
 
 fn name(family: char, table: &ViewTable) -> String {

@@ -8,7 +8,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     quarantine::{Fault, Record, RecordKey},
-    types::{CHECKPOINT_FORMAT, CheckpointKey, StoredView, TenantId, TenantScope, ViewKey},
+    types::{
+        CHECKPOINT_FORMAT, CheckpointKey, GenerationState, Generations, StoredView, TenantId,
+        TenantScope, ViewKey,
+    },
 };
 
 const ENGINES: [Engine; 2] = [Engine::Mdbx, Engine::Redb];
@@ -340,5 +343,66 @@ proptest! {
             all
         }).collect();
         prop_assert_eq!(&dumps[0], &dumps[1]);
+    }
+}
+
+#[test]
+fn the_first_generation_that_is_written_is_served_and_the_next_ones_are_shadows() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), engine).unwrap();
+        let served = || store.snapshot().unwrap().served(&"account".into()).unwrap();
+        assert_eq!(served(), None);
+        for generation in [3, 4] {
+            let part = Part::new(accounts(generation), None, at(1));
+            store.commit(&part.into()).unwrap();
+            assert_eq!(served(), Some(3));
+        }
+        let generations = store.snapshot().unwrap().generations(&"account".into());
+        let generations = generations.unwrap().unwrap();
+        assert_eq!(generations.kept[&4].state, GenerationState::Shadow);
+        assert_eq!(generations.kept[&4].program, "p");
+    }
+}
+
+#[test]
+fn a_change_of_generations_that_is_refused_leaves_no_trace() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), engine).unwrap();
+        store
+            .commit(&Part::new(accounts(1), None, at(5)).into())
+            .unwrap();
+        let refused = store.change_generations(&"account".into(), |change| {
+            change.clear(1)?;
+            change.set(&Generations::first(9, "q"))?;
+            Err::<(), _>(StorageError::Refused)
+        });
+        assert!(matches!(refused, Err(StorageError::Refused)));
+        let snapshot = store.snapshot().unwrap();
+        assert_eq!(snapshot.served(&"account".into()).unwrap(), Some(1));
+        assert_eq!(snapshot.checkpoint(&accounts(1)).unwrap(), Some(at(5)));
+    }
+}
+
+#[test]
+fn a_generation_is_cleared_in_pieces_and_its_neighbour_keeps_everything() {
+    for engine in ENGINES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), engine).unwrap();
+        for generation in [1, 2] {
+            let mut part = Part::new(accounts(generation), None, at(1));
+            for number in 0..25 {
+                part.put(&key("t", &number.to_string()), Some(view(number)));
+            }
+            store.commit(&part.into()).unwrap();
+        }
+        let mut pieces = 1;
+        while store.clear_some(&accounts(1), 10).unwrap() {
+            pieces += 1;
+        }
+        assert_eq!(pieces, 3);
+        assert_eq!(ids(&store, &accounts(1), "t", None).len(), 0);
+        assert_eq!(ids(&store, &accounts(2), "t", None).len(), 25);
     }
 }

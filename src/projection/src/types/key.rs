@@ -87,6 +87,17 @@ impl ViewKey {
         &self.id
     }
 
+    /// The key that [`ViewKey::in_table`] has written; `None` where it cannot have.
+    pub(crate) fn from_table(view_type: &ViewType, in_table: &str) -> Option<Self> {
+        let (tenant, id) = in_table.split_once(':')?;
+        Self::new(
+            unescape(tenant)?.into(),
+            view_type.clone(),
+            unescape(id)?.into(),
+        )
+        .ok()
+    }
+
     /// The key within the table of its type: `{tenant}:{id}`.
     pub(crate) fn in_table(&self) -> String {
         format!(

@@ -77,7 +77,7 @@ impl Place {
 
     fn settings(&self, node: &str, storage: &Path) -> PathBuf {
         let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nsubjects: [{}]\nstorage_path: {}\nmanifest: {}\nbatch_events_max: {BATCH}\nheartbeat: 500ms\nshards: {}\nleases: {BUCKET}\nnode: {node}\nnode_address: http://{node}\nlease_ttl: {}ms\n",
+            "nats_url: {}\nstream: {STREAM}\nsubjects: [{}]\nstorage_path: {}\nmanifest: {}\nbatch_events_max: {BATCH}\nheartbeat: 500ms\nshards: {}\nleases: {BUCKET}\nnode: {node}\nnode_address: http://{node}\nlease_ttl: {}ms\nhttp_listen: none\n",
             self.nats.url(),
             self.subjects,
             storage.display(),

@@ -1,0 +1,89 @@
+//! What subcommands work on: settings, manifest and the store that they name.
+
+use std::{collections::BTreeMap, env, error::Error, path::Path};
+
+use crate::{
+    manifest::{Projection, ProjectionManifest},
+    pipeline::ShardOptions,
+    settings::{Engine, Settings},
+    shards::{ShardId, Share},
+    storage::{StoreOptions, ViewStore},
+};
+
+/// Where a subcommand is told to look.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) file: Option<&'a Path>,
+    pub(super) shard: Option<ShardId>,
+}
+
+/// A node as its settings describe it, whether or not it runs.
+pub(super) struct Node {
+    pub(super) settings: Settings,
+    pub(super) manifest: ProjectionManifest,
+    /// What of the stream its store is of.
+    pub(super) share: Share,
+}
+
+impl Node {
+    /// The whole node.
+    pub(super) fn load(place: Place<'_>) -> Result<Self, Box<dyn Error>> {
+        let variables: BTreeMap<String, String> = env::vars().collect();
+        let settings = Settings::load(place.file, &variables)?;
+        let manifest = ProjectionManifest::load(&settings.manifest, settings.gas_max)?;
+        Ok(Self {
+            settings,
+            manifest,
+            share: Share::default(),
+        })
+    }
+
+    /// The one of its shards that is named, for what works on a store.
+    pub(super) fn of_shard(place: Place<'_>) -> Result<Self, Box<dyn Error>> {
+        let node = Self::load(place)?;
+        let layout = node.settings.layout()?;
+        let shard = match place.shard {
+            Some(shard) if shard.number() < layout.count() => shard,
+            Some(_) => return Err(format!("there are {} shards, from 0", layout.count()).into()),
+            None if layout.count() == 1 => ShardId::default(),
+            None => {
+                return Err(
+                    "there are several shards, each with its store: name one with --shard".into(),
+                );
+            }
+        };
+        Ok(Self {
+            settings: node.settings.of_shard(shard),
+            manifest: node.manifest,
+            share: Share { layout, shard },
+        })
+    }
+
+    /// How its shard is run.
+    pub(super) fn options(&self) -> ShardOptions {
+        ShardOptions::of(&self.settings).of_share(self.share)
+    }
+
+    /// The store, for somebody who changes it. No node may run on it.
+    pub(super) fn owned(&self) -> Result<ViewStore, Box<dyn Error>> {
+        let options = StoreOptions {
+            engine: self.settings.storage_engine,
+            bytes_max: self.settings.storage_bytes_max,
+            durability: self.settings.durability,
+        };
+        Ok(ViewStore::open(&self.settings.storage_path, options)?)
+    }
+
+    /// The store, for somebody who only reads: beside a node that runs, where the engine can do that.
+    pub(super) fn readable(&self) -> Result<ViewStore, Box<dyn Error>> {
+        match self.settings.storage_engine {
+            Engine::Mdbx => Ok(ViewStore::open_to_read(&self.settings.storage_path)?),
+            Engine::Redb => self.owned(),
+        }
+    }
+
+    pub(super) fn projection(&self, name: &str) -> Result<&Projection, Box<dyn Error>> {
+        let found = self.manifest.find(name);
+        found.ok_or_else(|| format!("there is no projection {name} in the manifest").into())
+    }
+}
