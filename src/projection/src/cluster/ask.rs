@@ -154,6 +154,10 @@ impl Asker {
             .await
             .map_err(unreachable)?;
         let status = response.status();
+        if status == StatusCode::MISDIRECTED_REQUEST {
+            // It has let the shard go since this node looked.
+            return Err(nobody(shard));
+        }
         let body = response.bytes().await.map_err(unreachable)?;
         Ok(Answered { status, body })
     }
