@@ -13,6 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     sync::Arc,
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -86,9 +87,16 @@ pub struct ClusterView {
     layout: ShardLayout,
     owners: watch::Receiver<Owners>,
     hosted: watch::Receiver<HostedShards>,
+    looked: watch::Receiver<Instant>,
+    lease_ttl: Duration,
 }
 
 impl ClusterView {
+    /// Whether the node has tried to look at its leases within so many times the time of a lease.
+    pub fn looked_within(&self, times: u32) -> bool {
+        self.looked.borrow().elapsed() < self.lease_ttl * times
+    }
+
     /// How the stream is divided.
     pub fn layout(&self) -> ShardLayout {
         self.layout
@@ -129,6 +137,8 @@ pub struct Cluster {
     options: KeeperOptions,
     host: Arc<Host>,
     view: ClusterView,
+    /// When the leases were last looked at, whatever came of it.
+    looked: watch::Sender<Instant>,
 }
 
 impl Cluster {
@@ -171,10 +181,13 @@ impl Cluster {
         };
         let keeper = Keeper::new(board, options.clone());
         let hosted = watch::Sender::new(HostedShards::new());
+        let looked = watch::Sender::new(Instant::now());
         let view = ClusterView {
             layout,
             owners: keeper.owners(),
             hosted: hosted.subscribe(),
+            looked: looked.subscribe(),
+            lease_ttl: settings.lease_ttl,
         };
         Ok(Self {
             host: Arc::new(Host {
@@ -188,6 +201,7 @@ impl Cluster {
             keeper,
             options,
             view,
+            looked,
         })
     }
 
@@ -225,6 +239,7 @@ impl Cluster {
 
     async fn turn(&mut self, running: &mut Running) {
         let (turns, told) = self.keeper.turn().await;
+        self.looked.send_replace(Instant::now());
         if let Err(error) = told {
             tracing::warn!(%error, "the leases cannot be looked at");
         }

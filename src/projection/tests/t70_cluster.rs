@@ -427,9 +427,9 @@ async fn two_nodes_on_one_folder_never_write_side_by_side() {
     a.leave();
     b.leave();
     // Both have the folder that is called after a.
-    owners
-        .values_mut()
-        .for_each(|owner| "a".clone_into(&mut owner.member.node));
+    for owner in owners.values_mut() {
+        "a".clone_into(&mut owner.member.node);
+    }
     place.assert_whole(&owners, last).await;
     assert_eq!(
         store(&storage, Durability::Commit).epoch().unwrap(),

@@ -51,10 +51,11 @@ async fn run(
     source: &MemorySource,
 ) -> ShardStatus {
     let shard = Shard::new(manifest(policy), Arc::clone(store), options);
-    let mut status = shard.status();
+    let status = shard.status();
+    let mut watched = shard.status();
     let stop = CancellationToken::new();
     let watching = async {
-        let _ = status.wait_for(|status| status.has_reached(EVENTS)).await;
+        let _ = watched.wait_for(|status| status.has_reached(EVENTS)).await;
         stop.cancel();
         std::future::pending::<()>().await;
     };
@@ -63,8 +64,7 @@ async fn run(
         () = shard.run(&mut source, &stop) => {}
         () = watching => {}
     }
-    let last = shard.status().borrow().clone();
-    last
+    status.borrow().clone()
 }
 
 fn all_of(folder: &Path, layout: ShardLayout) -> Vec<Arc<ViewStore>> {

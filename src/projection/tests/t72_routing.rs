@@ -156,20 +156,7 @@ async fn any_node_answers_as_one_store_would_and_its_cursors_go_on_at_any_other(
     a.has(2).await;
     b.has(2).await;
 
-    let folder = tempfile::tempdir().unwrap();
-    let whole = store(folder.path(), Durability::Commit);
-    let mut source = JetStreamSource::connect(&settings(&nats)).await.unwrap();
-    let reached = |status: &projection::pipeline::ShardStatus| status.has_reached(EVENTS);
-    let mut alone = settings(&nats);
-    alone.shards = 1;
-    run_until(&whole, &manifest("halt"), &alone, &mut source, reached).await;
-    let limits = QueryLimits::default();
-    let engine = QueryEngine::new(
-        manifest("halt"),
-        Arc::clone(&whole),
-        limits,
-        CursorKey::random(),
-    );
+    let (_folder, engine) = one_store(&nats).await;
 
     for query in [
         json!({"view": "account"}),
@@ -191,43 +178,8 @@ async fn any_node_answers_as_one_store_would_and_its_cursors_go_on_at_any_other(
         }
     }
 
-    // One view, wherever it is; and the owner alone answers for a shard.
-    for number in 0..ACCOUNTS {
-        let path = format!("/v1/views/account/a-{number}");
-        let (status, of_a) = a.get(&path).await;
-        assert_eq!(status, StatusCode::OK);
-        let of_b = b.get(&path).await.1;
-        assert_eq!(
-            (&of_a["view"], &of_a["last_seq"]),
-            (&of_b["view"], &of_b["last_seq"])
-        );
-        assert_eq!(of_a["last_seq"], number + 1 + EVENTS - ACCOUNTS);
-    }
-    assert_eq!(
-        a.get("/v1/views/account/nobody").await.0,
-        StatusCode::NOT_FOUND
-    );
-    let of_b = *b.view.hosted().borrow().keys().next().unwrap();
-    let (status, refused) = a.get(&format!("/v1/shards/{of_b}/views/account/a-1")).await;
-    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
-    assert!(
-        refused["message"].as_str().unwrap().contains(&b.base),
-        "{refused}"
-    );
-    let (_, shards) = a.get("/v1/shards").await;
-    assert_eq!(shards.as_array().unwrap().len(), SHARDS as usize);
-    assert_eq!(shards[of_b.number() as usize]["owner"]["node"], "b");
-
-    // Nobody is answered without a token, or with a cursor that no node made.
-    let open = Client::new()
-        .post(format!("{}/v1/query", a.base))
-        .body("{\"view\": \"account\"}");
-    assert_eq!(
-        open.send().await.unwrap().status(),
-        StatusCode::UNAUTHORIZED
-    );
-    let forged = json!({"view": "account", "cursor": "WyJiIl0"});
-    assert_eq!(a.query(&forged).await.0, StatusCode::BAD_REQUEST);
+    each_view_is_answered_by_both(&a, &b).await;
+    what_is_not_to_be_answered_is_refused(&a, &b).await;
 
     // A node leaves: its shards are answered for by the other, which makes them from the stream.
     b.stop.cancel();
@@ -247,4 +199,71 @@ fn limited(query: &Value, limit: u64) -> Value {
     let mut query = query.clone();
     query["limit"] = limit.into();
     query
+}
+
+/// All views in one store, and what answers from it.
+async fn one_store(nats: &Nats) -> (tempfile::TempDir, QueryEngine) {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = store(folder.path(), Durability::Commit);
+    let mut source = JetStreamSource::connect(&settings(&nats)).await.unwrap();
+    let reached = |status: &projection::pipeline::ShardStatus| status.has_reached(EVENTS);
+    let mut alone = settings(&nats);
+    alone.shards = 1;
+    run_until(&whole, &manifest("halt"), &alone, &mut source, reached).await;
+    let limits = QueryLimits::default();
+    let engine = QueryEngine::new(
+        manifest("halt"),
+        Arc::clone(&whole),
+        limits,
+        CursorKey::random(),
+    );
+    (folder, engine)
+}
+
+async fn each_view_is_answered_by_both(a: &Node, b: &Node) {
+    // One view, wherever it is; and the owner alone answers for a shard.
+    for number in 0..ACCOUNTS {
+        let path = format!("/v1/views/account/a-{number}");
+        let (status, of_a) = a.get(&path).await;
+        assert_eq!(status, StatusCode::OK);
+        let of_b = b.get(&path).await.1;
+        assert_eq!(
+            (&of_a["view"], &of_a["last_seq"]),
+            (&of_b["view"], &of_b["last_seq"])
+        );
+        assert_eq!(of_a["last_seq"], number + 1 + EVENTS - ACCOUNTS);
+    }
+    assert_eq!(
+        a.get("/v1/views/account/nobody").await.0,
+        StatusCode::NOT_FOUND
+    );
+}
+
+async fn what_is_not_to_be_answered_is_refused(a: &Node, b: &Node) {
+    let of_b = *b.view.hosted().borrow().keys().next().unwrap();
+    let (status, refused) = a.get(&format!("/v1/shards/{of_b}/views/account/a-1")).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert!(
+        refused["message"].as_str().unwrap().contains(&b.base),
+        "{refused}"
+    );
+    let (_, shards) = a.get("/v1/shards").await;
+    assert_eq!(shards.as_array().unwrap().len(), SHARDS as usize);
+    assert_eq!(shards[of_b.number() as usize]["owner"]["node"], "b");
+
+    for path in ["/health", "/ready"] {
+        let (status, told) = a.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{told}");
+    }
+
+    // Nobody is answered without a token, or with a cursor that no node made.
+    let open = Client::new()
+        .post(format!("{}/v1/query", a.base))
+        .body("{\"view\": \"account\"}");
+    assert_eq!(
+        open.send().await.unwrap().status(),
+        StatusCode::UNAUTHORIZED
+    );
+    let forged = json!({"view": "account", "cursor": "WyJiIl0"});
+    assert_eq!(a.query(&forged).await.0, StatusCode::BAD_REQUEST);
 }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     http::ApiError,
+    pipeline::ShardState,
     query::{
         LIMIT, Query, QueryLimits, Row,
         http::{Authority, Refusal},
@@ -29,6 +30,8 @@ use crate::{
     shards::ShardId,
 };
 
+/// A node that does not even try is stuck: each turn ends within the time of a lease, whether the server answers or not.
+const LOOKED_WITHIN: u32 = 3;
 /// The largest query that is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -38,6 +41,8 @@ pub fn routes(view: ClusterView, authority: Authority, limits: QueryLimits) -> R
         .route("/v1/query", post(query))
         .route("/v1/views/{view}/{id}", get(view_of_any))
         .route("/v1/shards", get(shards))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/v1/shards/{shard}/query", post(here))
         .route("/v1/shards/{shard}/views/{view}/{id}", get(here))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -213,7 +218,7 @@ impl Fan<'_> {
             .filter_map(|(shard, part)| Some((*shard, std::mem::take(&mut part.as_mut()?.rows))));
         let rows = query.merged(rows.collect());
         let rows: Vec<_> = rows.into_iter().map(|(_, row)| query.shown(row)).collect();
-        Ok(Json(self.whole(&rows, &parts, &places)).into_response())
+        Ok(Json(whole(&rows, &parts, &places)).into_response())
     }
 
     /// The answer of one shard, or what is answered in its place; `None` where it has nothing more.
@@ -254,38 +259,91 @@ impl Fan<'_> {
             .into_iter()
             .collect()
     }
+}
 
-    /// What is true of all shards together: as old as the oldest, as expensive as all.
-    fn whole(&self, rows: &[Row], parts: &[Option<Part>], places: &[Place]) -> Value {
-        let of = |name: &'static str| {
-            parts
-                .iter()
-                .flatten()
-                .filter_map(move |part| part.rest.get(name))
-        };
-        let number = |name| of(name).filter_map(Value::as_u64);
-        let scanned = |name: &str| -> u64 {
-            of("scanned")
-                .filter_map(|scanned| scanned[name].as_u64())
-                .sum()
-        };
-        let mut whole = json!({
-            "rows": rows,
-            "partial": parts.iter().flatten().any(|part| part.partial),
-            "scanned": {"rows": scanned("rows"), "bytes": scanned("bytes")},
-            "checkpoint": number("checkpoint").min().unwrap_or_default(),
-        });
-        let mut put = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                whole[name] = value;
-            }
-        };
-        put("next_cursor", merge::write(places).map(Value::from));
-        put("lag", number("lag").max().map(Value::from));
-        put("rebuilding", number("rebuilding").max().map(Value::from));
-        put("explain", of("explain").next().cloned());
-        whole
+/// What is true of all shards together: as old as the oldest, as expensive as all.
+fn whole(rows: &[Row], parts: &[Option<Part>], places: &[Place]) -> Value {
+    let of = |name: &'static str| {
+        parts
+            .iter()
+            .flatten()
+            .filter_map(move |part| part.rest.get(name))
+    };
+    let number = |name| of(name).filter_map(Value::as_u64);
+    let scanned = |name: &str| -> u64 {
+        of("scanned")
+            .filter_map(|scanned| scanned[name].as_u64())
+            .sum()
+    };
+    let mut whole = json!({
+        "rows": rows,
+        "partial": parts.iter().flatten().any(|part| part.partial),
+        "scanned": {"rows": scanned("rows"), "bytes": scanned("bytes")},
+        "checkpoint": number("checkpoint").min().unwrap_or_default(),
+    });
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            whole[name] = value;
+        }
+    };
+    put("next_cursor", merge::write(places).map(Value::from));
+    put("lag", number("lag").max().map(Value::from));
+    put("rebuilding", number("rebuilding").max().map(Value::from));
+    put("explain", of("explain").next().cloned());
+    whole
+}
+
+/// Whether the node works: it looks at its leases, and none of its stores fails.
+async fn health(State(asked): State<Asked>) -> Response {
+    let view = asked.asker.view();
+    let mut checks = vec![check(
+        "leases",
+        view.looked_within(LOOKED_WITHIN),
+        "the leases were not looked at for long",
+    )];
+    for (shard, hosted) in &*view.hosted().borrow() {
+        let trouble = hosted.status.borrow().storage_trouble.clone();
+        let says = trouble.clone().unwrap_or_default();
+        checks.push(check(&format!("shard {shard}"), trouble.is_none(), &says));
     }
+    told(checks)
+}
+
+/// Whether it should be asked: what it owns is being folded, and every shard has an owner.
+async fn ready(State(asked): State<Asked>) -> Response {
+    let view = asked.asker.view();
+    let owned = view.owners().borrow().len();
+    let of = view.layout().count();
+    let mut checks = vec![check(
+        "owners",
+        owned == of as usize,
+        &format!("{owned} of {of} shards have an owner"),
+    )];
+    for (shard, hosted) in &*view.hosted().borrow() {
+        let state = hosted.status.borrow().state.clone();
+        let running = state == ShardState::Running;
+        checks.push(check(
+            &format!("shard {shard}"),
+            running,
+            &format!("{state:?}"),
+        ));
+    }
+    told(checks)
+}
+
+fn check(name: &str, ok: bool, says: &str) -> (bool, Value) {
+    (ok, json!({"name": name, "ok": ok, "says": says}))
+}
+
+fn told(checks: Vec<(bool, Value)>) -> Response {
+    let ok = checks.iter().all(|(ok, _)| *ok);
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let checks: Vec<_> = checks.into_iter().map(|(_, check)| check).collect();
+    (status, Json(json!({"ok": ok, "checks": checks}))).into_response()
 }
 
 async fn shards(State(asked): State<Asked>) -> Json<Value> {
