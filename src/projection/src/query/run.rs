@@ -19,7 +19,7 @@ use super::{
     uqf::{Direction, Query},
 };
 use crate::{
-    storage::{KeyRange, Snapshot, StorageError, Walk},
+    storage::{KeyRange, Snapshot, StorageError, Visit, Walk},
     types::{
         StoredView, TenantScope, ViewId, ViewTable,
         datum::{Datum, encoded_len},
@@ -181,7 +181,7 @@ impl Run<'_> {
         &self,
         cursor: &Cursor,
         budget: &mut Budget,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<End, QueryError> {
         let backwards = self.plan.backwards;
         let mut last = cursor.from.clone().unwrap_or_default();
