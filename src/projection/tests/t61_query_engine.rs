@@ -70,6 +70,9 @@ fn a_cursor_is_good_for_its_query_and_tenant_only_and_any_change_of_it_is_refuse
         ),
     );
     refused("", &with("", &ask));
+    let number = |n: u64| json!({"view": "thing", "filter": {"n": {"gte": n}}, "limit": 1});
+    let cursor_of_one = queried.ask("", &number(1)).unwrap().next_cursor.unwrap();
+    refused("", &with(&cursor_of_one, &number(2)));
     for at in 0..cursor.len() {
         let mut bytes = cursor.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
