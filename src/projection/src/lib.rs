@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`rebuild`], [`admin`].
 
 mod hex;
 
@@ -18,5 +18,7 @@ pub mod storage;
 
 pub mod pipeline;
 pub mod stream;
+
+pub mod rebuild;
 
 pub mod admin;

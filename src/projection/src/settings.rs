@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::types::TenantId;
+use crate::{rebuild::RebuildOptions, types::TenantId};
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
@@ -72,6 +72,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How long storage is left alone after it failed.
     pub breaker_pause: Duration,
+    /// How views are made again.
+    pub rebuild: RebuildOptions,
 }
 
 /// How the stream is read.
@@ -147,6 +149,7 @@ impl Default for Settings {
             parked_keys_max: 1_000,
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
+            rebuild: RebuildOptions::default(),
         }
     }
 }
