@@ -4,21 +4,24 @@
 
 mod fields;
 mod problem;
+mod secret;
 mod values;
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::{rebuild::RebuildOptions, types::TenantId};
+use crate::{query::QueryLimits, rebuild::RebuildOptions, types::TenantId};
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
+pub use secret::{Secret, Tokens};
 
 /// All that a node is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +77,14 @@ pub struct Settings {
     pub breaker_pause: Duration,
     /// How views are made again.
     pub rebuild: RebuildOptions,
+    /// Where HTTP is answered; `None` where it is not.
+    pub http_listen: Option<SocketAddr>,
+    /// What queries may cost.
+    pub query_limits: QueryLimits,
+    /// Whose views are shown to whom. Where there are any, nobody is answered without one.
+    pub query_tokens: Tokens,
+    /// What cursors are signed with; where there is none, they end with the process.
+    pub query_cursor_secret: Option<Secret>,
 }
 
 /// How the stream is read.
@@ -150,6 +161,10 @@ impl Default for Settings {
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
             rebuild: RebuildOptions::default(),
+            http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
+            query_limits: QueryLimits::default(),
+            query_tokens: Tokens::default(),
+            query_cursor_secret: None,
         }
     }
 }

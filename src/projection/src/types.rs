@@ -17,7 +17,7 @@ pub use envelope::Envelope;
 pub(crate) use generations::seconds;
 pub use generations::{Exchange, Flip, Generation, GenerationState, Generations, Scope, Target};
 pub use id::{TenantId, ViewId, ViewType};
-pub(crate) use key::escape;
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
+pub(crate) use key::{escape, unescape};
 pub use path::{FieldPath, PathError};
 pub use view::{StoredView, ViewTable};

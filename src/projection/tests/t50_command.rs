@@ -37,7 +37,7 @@ impl Node {
         )
         .unwrap();
         let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\n",
+            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nhttp_listen: 127.0.0.1:0\n",
             nats.url(),
             path("store").display(),
             path("manifest.yaml").display(),

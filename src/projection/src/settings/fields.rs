@@ -1,13 +1,13 @@
 //! Fields: the table of all that can be set. A field is added here and nowhere else.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
 use crate::rebuild::Cutover;
 
 use super::{
-    Durability, Engine, Settings, SettingsProblem, SourceKind,
+    Durability, Engine, Secret, Settings, SettingsProblem, SourceKind, Tokens,
     values::{bytes, count, duration, flag, number, position, text, texts},
 };
 
@@ -192,6 +192,41 @@ const FIELDS: &[Field] = &[
         "bytes in a batch of a replay",
         |s, v| bytes(v).map(|value| s.rebuild.batch.bytes_max = value),
     ),
+    field("http_listen", "where HTTP is answered, or none", |s, v| {
+        listen(v).map(|value| s.http_listen = value)
+    }),
+    field("query_limit_max", "views in one answer", |s, v| {
+        count(v).map(|value| s.query_limits.limit_max = value)
+    }),
+    field("query_rows_max", "views that a query looks at", |s, v| {
+        count(v).map(|value| s.query_limits.rows_max = value as u64)
+    }),
+    field("query_bytes_max", "bytes that a query looks at", |s, v| {
+        bytes(v).map(|value| s.query_limits.bytes_max = value as u64)
+    }),
+    field("query_within", "how long a query looks at views", |s, v| {
+        duration(v).map(|value| s.query_limits.within = value)
+    }),
+    field(
+        "query_wait_max",
+        "how long a query may wait for an event",
+        |s, v| duration(v).map(|value| s.query_limits.wait_max = value),
+    ),
+    field(
+        "queries_max",
+        "queries that are answered at once",
+        |s, v| count(v).map(|value| s.query_limits.queries_max = value),
+    ),
+    field(
+        "query_tokens",
+        "the tokens of queries with their tenants, such as token=tenant",
+        |s, v| tokens(v).map(|value| s.query_tokens = value),
+    ),
+    field(
+        "query_cursor_secret",
+        "what cursors are signed with, the same on all nodes",
+        |s, v| text(v).map(|value| s.query_cursor_secret = Some(Secret::from(&*value))),
+    ),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -282,6 +317,31 @@ fn tenant(value: &Value) -> Result<String, String> {
         .ok_or_else(|| "must be a text".to_owned())
 }
 
+/// An object of tokens, or one text of `token=tenant` with commas.
+fn tokens(value: &Value) -> Result<Tokens, String> {
+    let pair = |token: &str, tenant: &str| {
+        let plain = !token.is_empty() && !token.contains(char::is_whitespace);
+        plain.then(|| (token.to_owned(), tenant.into()))
+    };
+    let pairs: Option<Tokens> = match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(token, tenant)| pair(token, tenant.as_str()?))
+            .collect(),
+        Value::String(text) => text
+            .split(',')
+            .map(|piece| {
+                let (token, tenant) = piece.trim().split_once('=')?;
+                pair(token, tenant)
+            })
+            .collect(),
+        _ => None,
+    };
+    pairs.ok_or_else(|| {
+        "must name tenants by tokens without spaces, as an object or as token=tenant,..".to_owned()
+    })
+}
+
 fn source(value: &Value) -> Result<SourceKind, String> {
     match value.as_str() {
         Some("ordered") => Ok(SourceKind::Ordered),
@@ -323,6 +383,16 @@ fn percent(value: &Value) -> Result<u32, String> {
     let percent = count(value).ok().filter(|percent| *percent <= 100);
     let percent = percent.and_then(|percent| percent.try_into().ok());
     percent.ok_or_else(|| "must be a whole number from 1 to 100".to_owned())
+}
+
+fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {
+    if value.as_str() == Some("none") {
+        return Ok(None);
+    }
+    let address = value.as_str().and_then(|text| text.parse().ok());
+    address
+        .map(Some)
+        .ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090, or none".to_owned())
 }
 
 fn lanes(value: &Value) -> Result<usize, String> {

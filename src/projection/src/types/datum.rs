@@ -125,6 +125,18 @@ impl<'v> Datum<'v> {
         }
     }
 
+    /// Whether its bytes are all of it: others have the same where it is a long text, a list or an object.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Self::Text(text) => {
+                let nuls = text.bytes().filter(|byte| *byte == 0).count();
+                text.len() + nuls <= TEXT_BYTES_MAX
+            }
+            Self::Composite(_) => false,
+            _ => true,
+        }
+    }
+
     /// Appends the bytes that it is ordered by. They tell where they end.
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         match self {

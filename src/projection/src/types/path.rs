@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use serde_json::Value;
 use thiserror::Error;
 
 /// The longest text of a path.
@@ -32,6 +33,21 @@ impl FieldPath {
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.text.split('.')
     }
+
+    /// The member of `view` that is meant.
+    pub fn within<'v>(&self, view: &'v Value) -> Option<&'v Value> {
+        self.segments().try_fold(view, |value, name| match value {
+            Value::Object(members) => members.get(name),
+            Value::Array(items) => items.get(position(name)?),
+            _ => None,
+        })
+    }
+}
+
+/// Which item of a list `name` means. One spelling for one item.
+pub(crate) fn position(name: &str) -> Option<usize> {
+    let at = name.parse().ok()?;
+    (name == "0" || !name.starts_with(['0', '+'])).then_some(at)
 }
 
 impl FromStr for FieldPath {

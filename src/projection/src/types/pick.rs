@@ -16,6 +16,7 @@ use serde_json::{Number, Value};
 use super::{
     FieldPath,
     datum::{Datum, Rank},
+    path::position,
 };
 
 /// The paths that are picked, each with a slot.
@@ -101,12 +102,6 @@ impl Node {
             }
         }
     }
-}
-
-/// Which item of a list `name` means. One spelling for one item.
-fn position(name: &str) -> Option<usize> {
-    let at = name.parse().ok()?;
-    (name == "0" || !name.starts_with(['0', '+'])).then_some(at)
 }
 
 struct StoredVisitor<'p, 's, 'b> {
@@ -315,19 +310,7 @@ mod tests {
 
     /// The plain way: build it all, and walk.
     fn walked<'v>(view: &'v Value, path: &FieldPath) -> Datum<'v> {
-        let mut value = view;
-        for name in path.segments() {
-            let member = match value {
-                Value::Object(members) => members.get(name),
-                Value::Array(items) => position(name).and_then(|at| items.get(at)),
-                _ => None,
-            };
-            match member {
-                Some(member) => value = member,
-                None => return Datum::Absent,
-            }
-        }
-        Datum::of(value)
+        path.within(view).map_or(Datum::Absent, Datum::of)
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -1,0 +1,103 @@
+//! The command: runs a node, looks into its store, and mends what does not go on by itself.
+//!
+//! One room for each subcommand, with its arguments and its output; what they do is elsewhere in the library.
+//! Here is what they share: which there are, how errors are shown, and exit codes.
+
+mod accept;
+mod check;
+mod node;
+mod quarantine;
+mod query;
+mod rebuild;
+mod run;
+mod status;
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use node::Node;
+
+/// Folds events of a JetStream stream into durable views.
+#[derive(Parser)]
+#[command(name = "projection", version)]
+struct Arguments {
+    /// The settings, as .yaml, .toml or .json; variables win over them.
+    #[arg(long, env = "PROJECTION_SETTINGS", global = true)]
+    settings: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node until it is told to stop.
+    Run,
+    /// Check settings and manifest, and start nothing.
+    Check,
+    /// Say what can be set, and by which variables.
+    Settings,
+    Status(status::Status),
+    Quarantine(quarantine::Quarantine),
+    Query(query::Query),
+    Rebuild(rebuild::Rebuild),
+    AcceptGap(accept::AcceptGap),
+    AcceptProgram(accept::AcceptProgram),
+}
+
+/// What a subcommand comes to.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Does what the arguments of the process say.
+pub async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "projection: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Outcome {
+    let settings = arguments.settings.as_deref();
+    match arguments.command {
+        Command::Run => run::run(Node::load(settings)?).await,
+        Command::Check => check::check(&Node::load(settings)?),
+        Command::Settings => check::settings(),
+        Command::Status(command) => command.run(&Node::load(settings)?).await,
+        Command::Quarantine(command) => command.run(&Node::load(settings)?).await,
+        Command::Query(command) => command.run(settings).await,
+        Command::Rebuild(command) => command.run(&Node::load(settings)?),
+        Command::AcceptGap(command) => command.run(&Node::load(settings)?).await,
+        Command::AcceptProgram(command) => command.run(&Node::load(settings)?),
+    }
+}
+
+/// An error with what caused it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+/// Writes a line of the answer.
+fn say(text: &str) -> Outcome {
+    writeln!(io::stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}

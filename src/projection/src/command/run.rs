@@ -1,0 +1,68 @@
+//! `run`: the node, until it is told to stop.
+
+use std::{process::ExitCode, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Outcome, node::Node};
+use crate::{
+    http::Server,
+    pipeline::{Shard, ShardOptions, ShardState},
+    query::{self, CursorKey, QueryEngine, http::Authority},
+    stream::JetStreamSource,
+};
+
+/// For a node that ended because no projection goes on.
+const BLOCKED: u8 = 3;
+
+/// Runs until it is told to stop, or no projection goes on.
+pub(super) async fn run(node: Node) -> Outcome {
+    let store = Arc::new(node.owned()?);
+    // Bound before anything else is begun, so that a port that is taken stops the start.
+    let server = Server::bind(node.settings.http_listen).await?;
+    let mut source = JetStreamSource::connect(&node.settings).await?;
+    let shard = Shard::new(
+        node.manifest.clone(),
+        Arc::clone(&store),
+        ShardOptions::of(&node.settings),
+    );
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    if let Some(server) = server {
+        let engine = QueryEngine::watching(
+            node.manifest.clone(),
+            Arc::clone(&store),
+            node.settings.query_limits,
+            CursorKey::of(&node.settings),
+            shard.status(),
+        );
+        let queries = query::http::routes(engine, Authority::of(&node.settings));
+        tasks.spawn(server.mount(queries).serve(stop.clone()));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopping = stop.clone();
+    let signals = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what was folded is committed first");
+        stopping.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = shard.run(&mut source, &stop) => {}
+        () = signals => {}
+    }
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    let blocked = shard.status().borrow().state == ShardState::Blocked;
+    Ok(if blocked {
+        BLOCKED.into()
+    } else {
+        ExitCode::SUCCESS
+    })
+}
