@@ -7,6 +7,7 @@
 
 mod error;
 mod exchange;
+pub mod http;
 mod lineup;
 mod node;
 

@@ -165,6 +165,16 @@ impl Node {
         (node, handle)
     }
 
+    /// The same for shards that work as `options` say.
+    #[must_use]
+    pub fn with_shard_options(self, options: ShardOptions) -> Self {
+        Self {
+            replay_options: options.clone().with_batches(self.options.batch),
+            served_options: options,
+            ..self
+        }
+    }
+
     /// Runs until `stop` is cancelled, until nothing goes on, or until what it was asked for is done. All that was folded is in the store when it returns.
     ///
     /// # Errors

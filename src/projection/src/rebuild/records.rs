@@ -212,6 +212,13 @@ pub fn rebuild_in_place(
             kept.rebuilding = target.or(kept.rebuilding.take());
             projection.program.hash().clone_into(&mut kept.program);
         }
+        // What is made again here need not be made beside it as well.
+        let shadows = generations.kept.iter();
+        let shadows = shadows.filter(|(_, kept)| kept.state == GenerationState::Shadow);
+        for shadow in shadows.map(|(number, _)| *number).collect::<Vec<_>>() {
+            give_up(&mut generations, shadow);
+            change.forget_checkpoint(shadow)?;
+        }
         keep_text(change, projection)?;
         change.clear(number)?;
         change.set(&generations)?;

@@ -10,7 +10,7 @@ use crate::{
     pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
     storage::{Part, ViewStore},
     stream::EventSource,
-    types::{CHECKPOINT_FORMAT, Checkpoint, ViewTable},
+    types::{Checkpoint, ViewTable},
 };
 
 /// What a replay came to.
@@ -141,15 +141,11 @@ pub(super) async fn begin_at(
         return Ok(());
     }
     let facts = source.facts(0).await?;
-    if let Some(because) = &facts.unsafe_because {
-        let reason = crate::stream::BlockedReason::Unsafe {
-            because: because.clone(),
-        };
-        return Err(RebuildError::Blocked {
-            table: table.clone(),
-            reason,
-        });
-    }
+    let start = options.examine(projection, &facts, None);
+    let start = start.map_err(|reason| RebuildError::Blocked {
+        table: table.clone(),
+        reason,
+    })?;
     if facts.first > from {
         return Err(RebuildError::HistoryGone {
             table: table.clone(),
@@ -158,15 +154,9 @@ pub(super) async fn begin_at(
         });
     }
     if from > 1 {
-        let expected = options.expected(projection);
         let checkpoint = Checkpoint {
-            format: CHECKPOINT_FORMAT,
-            stream: facts.stream,
-            stream_created: facts.created,
-            filter_hash: expected.filter_hash,
-            program_hash: expected.program_hash,
             floor: from - 1,
-            published: None,
+            ..start
         };
         store.commit(&Part::new(table.clone(), None, checkpoint).into())?;
     }

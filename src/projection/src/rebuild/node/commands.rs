@@ -143,6 +143,13 @@ impl Node {
 
     async fn in_place(&self, work: &mut Work, name: &str) -> Result<Done, RebuildError> {
         let wanted = wanted(&self.manifest, name)?.clone();
+        let served = self
+            .store
+            .snapshot()?
+            .served_table(&wanted.table.view_type)?;
+        if let Some(table) = table_named(name).filter(|table| Some(table) != served.as_ref()) {
+            return Err(RebuildError::NoGeneration { table });
+        }
         work.pause_served().await;
         work.stale = true;
         let cleared = blocking(&self.store, move |store| {
