@@ -11,6 +11,7 @@ mod query;
 mod rebuild;
 mod run;
 mod status;
+mod verify;
 
 use std::{
     error::Error,
@@ -47,6 +48,10 @@ enum Command {
     Quarantine(quarantine::Quarantine),
     Query(query::Query),
     Rebuild(rebuild::Rebuild),
+    Cutover(rebuild::Cutover),
+    Rollback(rebuild::Rollback),
+    Retire(rebuild::Retire),
+    Verify(verify::Verify),
     AcceptGap(accept::AcceptGap),
     AcceptProgram(accept::AcceptProgram),
 }
@@ -79,7 +84,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Status(command) => command.run(&Node::load(settings)?).await,
         Command::Quarantine(command) => command.run(&Node::load(settings)?).await,
         Command::Query(command) => command.run(settings).await,
-        Command::Rebuild(command) => command.run(&Node::load(settings)?),
+        Command::Rebuild(command) => command.run(Node::load(settings)?).await,
+        Command::Cutover(command) => command.run(Node::load(settings)?).await,
+        Command::Rollback(command) => command.run(Node::load(settings)?).await,
+        Command::Retire(command) => command.run(Node::load(settings)?).await,
+        Command::Verify(command) => command.run(&Node::load(settings)?).await,
         Command::AcceptGap(command) => command.run(&Node::load(settings)?).await,
         Command::AcceptProgram(command) => command.run(&Node::load(settings)?),
     }

@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`admin`], [`http`], [`command`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`rebuild`], [`admin`], [`http`], [`command`].
 
 mod hex;
 
@@ -20,6 +20,7 @@ pub mod pipeline;
 pub mod stream;
 
 pub mod query;
+pub mod rebuild;
 
 pub mod admin;
 

@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{query::QueryLimits, types::TenantId};
+use crate::{query::QueryLimits, rebuild::RebuildOptions, types::TenantId};
 
 pub use fields::{FieldAbout, fields};
 pub use problem::{SettingsError, SettingsProblem};
@@ -75,6 +75,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How long storage is left alone after it failed.
     pub breaker_pause: Duration,
+    /// How views are made again.
+    pub rebuild: RebuildOptions,
     /// Where HTTP is answered; `None` where it is not.
     pub http_listen: Option<SocketAddr>,
     /// What queries may cost.
@@ -158,6 +160,7 @@ impl Default for Settings {
             parked_keys_max: 1_000,
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
+            rebuild: RebuildOptions::default(),
             http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
             query_limits: QueryLimits::default(),
             query_tokens: Tokens::default(),
