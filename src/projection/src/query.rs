@@ -15,6 +15,7 @@ pub mod http;
 mod parse_filter;
 mod plan;
 mod run;
+mod stale;
 mod uqf;
 
 pub use answer::{Answer, Got, Row};

@@ -14,7 +14,8 @@ use super::{
     budget::{Budget, asked_at_most},
     cursor::Cursor,
     plan::plans,
-    run::{Run, mark_stale},
+    run::Run,
+    stale::mark_stale,
 };
 use crate::{
     manifest::ProjectionManifest,
