@@ -12,6 +12,7 @@ mod rebuild;
 mod run;
 mod shards;
 mod status;
+mod verify;
 
 use std::{
     error::Error,
@@ -54,6 +55,10 @@ enum Command {
     Quarantine(quarantine::Quarantine),
     Query(query::Query),
     Rebuild(rebuild::Rebuild),
+    Cutover(rebuild::Cutover),
+    Rollback(rebuild::Rollback),
+    Retire(rebuild::Retire),
+    Verify(verify::Verify),
     AcceptGap(accept::AcceptGap),
     AcceptProgram(accept::AcceptProgram),
 }
@@ -90,7 +95,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Status(command) => command.run(&Node::of_shard(place)?).await,
         Command::Quarantine(command) => command.run(&Node::of_shard(place)?).await,
         Command::Query(command) => command.run(place).await,
-        Command::Rebuild(command) => command.run(&Node::of_shard(place)?),
+        Command::Rebuild(command) => command.run(Node::of_shard(place)?).await,
+        Command::Cutover(command) => command.run(Node::of_shard(place)?).await,
+        Command::Rollback(command) => command.run(Node::of_shard(place)?).await,
+        Command::Retire(command) => command.run(Node::of_shard(place)?).await,
+        Command::Verify(command) => command.run(&Node::of_shard(place)?).await,
         Command::AcceptGap(command) => command.run(&Node::of_shard(place)?).await,
         Command::AcceptProgram(command) => command.run(&Node::of_shard(place)?),
     }

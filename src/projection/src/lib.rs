@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`lease`], [`cluster`], [`admin`], [`http`], [`command`].
+//! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`rebuild`], [`lease`], [`cluster`], [`admin`], [`http`], [`command`].
 
 mod hex;
 
@@ -24,6 +24,7 @@ pub mod stream;
 pub mod cluster;
 pub mod lease;
 pub mod query;
+pub mod rebuild;
 
 pub mod admin;
 

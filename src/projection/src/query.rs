@@ -16,6 +16,7 @@ pub(crate) mod merge;
 mod parse_filter;
 mod plan;
 mod run;
+mod stale;
 mod uqf;
 
 pub use answer::{Answer, Got, Row};

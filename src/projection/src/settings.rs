@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::{
     query::QueryLimits,
+    rebuild::RebuildOptions,
     shards::{ShardId, ShardLayout},
     types::TenantId,
 };
@@ -89,6 +90,8 @@ pub struct Settings {
     pub node_address: Option<String>,
     /// How long a shard stays with a node that says nothing.
     pub lease_ttl: Duration,
+    /// How views are made again.
+    pub rebuild: RebuildOptions,
     /// Where HTTP is answered; `None` where it is not.
     pub http_listen: Option<SocketAddr>,
     /// What queries may cost.
@@ -177,6 +180,7 @@ impl Default for Settings {
             node: String::new(),
             node_address: None,
             lease_ttl: Duration::from_secs(10),
+            rebuild: RebuildOptions::default(),
             http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
             query_limits: QueryLimits::default(),
             query_tokens: Tokens::default(),

@@ -208,7 +208,7 @@ fn decode_checkpoint(bytes: &[u8]) -> Result<Checkpoint, StorageError> {
 }
 
 /// What a visitor of entries says: whether it wants more.
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 #[cfg(test)]
 mod tests;

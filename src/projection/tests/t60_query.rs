@@ -149,7 +149,7 @@ mod model {
 
     fn same(a: &Value, b: &Value) -> bool {
         match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => a == b,
+            (Some(a), Some(b)) => a.total_cmp(&b).is_eq(),
             _ => a == b,
         }
     }
@@ -243,12 +243,12 @@ mod model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn pages_join_to_exactly_what_the_plain_model_answers(
         views in proptest::collection::btree_map("[ab:%]{1,3}", view(), 0..24),
-        queries in proptest::collection::vec((filter(), proptest::option::of(sort()), 1_usize..6, proptest::option::of(1_u64..9)), 1..12),
+        queries in proptest::collection::vec((filter(), proptest::option::of(sort()), 1_usize..6, proptest::option::of(1_u64..9)), 20..60),
         indexes in proptest::sample::subsequence(vec!["x", "y", "o.z"], 0..=3),
         engine in engine(),
     ) {

@@ -105,10 +105,13 @@ impl Query {
                 query[name] = value;
             }
         };
-        put(
-            "filter",
-            (!filters.is_empty()).then(|| json!({ "and": filters })),
-        );
+        // One filter is sent as it is, so that what is wrong with it is named as it was written.
+        let filter = match &mut filters[..] {
+            [] => None,
+            [one] => Some(one.take()),
+            _ => Some(json!({ "and": filters })),
+        };
+        put("filter", filter);
         put(
             "sort",
             (!self.sort.is_empty()).then(|| self.sort.iter().map(|key| sort(key)).collect()),

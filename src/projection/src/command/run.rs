@@ -9,9 +9,9 @@ use super::{Outcome, node::Node};
 use crate::{
     cluster::{self, Cluster},
     http::Server,
-    pipeline::{Shard, ShardOptions, ShardState},
+    pipeline::ShardState,
     query::{self, CursorKey, QueryEngine, http::Authority},
-    stream::JetStreamSource,
+    rebuild::{self, JetStreamSources, Node as RebuildNode, NodeMode},
 };
 
 /// For a node that ended because no projection goes on.
@@ -25,11 +25,12 @@ pub(super) async fn run(node: Node) -> Outcome {
     let store = Arc::new(node.owned()?);
     // Bound before anything else is begun, so that a port that is taken stops the start.
     let server = Server::bind(node.settings.http_listen).await?;
-    let mut source = JetStreamSource::connect(&node.settings).await?;
-    let shard = Shard::new(
+    let (work, handle) = RebuildNode::new(
         node.manifest.clone(),
         Arc::clone(&store),
-        ShardOptions::of(&node.settings),
+        Arc::new(JetStreamSources::new(&node.settings)),
+        &node.settings,
+        NodeMode::Serving,
     );
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -39,10 +40,11 @@ pub(super) async fn run(node: Node) -> Outcome {
             Arc::clone(&store),
             node.settings.query_limits,
             CursorKey::of(&node.settings),
-            shard.status(),
+            handle.status(),
         );
         let queries = query::http::routes(engine, Authority::of(&node.settings));
-        tasks.spawn(server.mount(queries).serve(stop.clone()));
+        let rebuilds = rebuild::http::routes(handle.clone());
+        tasks.spawn(server.mount(queries).mount(rebuilds).serve(stop.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -56,14 +58,15 @@ pub(super) async fn run(node: Node) -> Outcome {
         stopping.cancel();
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = shard.run(&mut source, &stop) => {}
-        () = signals => {}
-    }
+    let ended = tokio::select! {
+        ended = work.run(&stop) => ended,
+        () = signals => Ok(()),
+    };
     stop.cancel();
     tasks.close();
     tasks.wait().await;
-    let blocked = shard.status().borrow().state == ShardState::Blocked;
+    ended?;
+    let blocked = handle.status().borrow().state == ShardState::Blocked;
     Ok(if blocked {
         BLOCKED.into()
     } else {

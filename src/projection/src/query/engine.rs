@@ -14,7 +14,8 @@ use super::{
     budget::{Budget, asked_at_most},
     cursor::Cursor,
     plan::plans,
-    run::{Run, mark_stale},
+    run::Run,
+    stale::mark_stale,
 };
 use crate::{
     manifest::ProjectionManifest,
@@ -40,7 +41,7 @@ struct Inner {
     limits: QueryLimits,
     key: CursorKey,
     status: Option<watch::Receiver<ShardStatus>>,
-    running: Semaphore,
+    running: Arc<Semaphore>,
 }
 
 impl QueryEngine {
@@ -79,7 +80,7 @@ impl QueryEngine {
                 limits,
                 key,
                 status,
-                running: Semaphore::new(limits.queries_max),
+                running: Arc::new(Semaphore::new(limits.queries_max)),
             }),
         }
     }
@@ -134,11 +135,17 @@ impl QueryEngine {
         let busy = QueryError::Busy {
             queries_max: limits.queries_max,
         };
-        let Ok(permit) = timeout(limits.within, self.inner.running.acquire()).await else {
+        let permit = Arc::clone(&self.inner.running).acquire_owned();
+        let Ok(permit) = timeout(limits.within, permit).await else {
             return Err(busy);
         };
-        let _permit = permit.expect("the semaphore is never closed");
-        spawn_blocking(read).await.expect("a query does not panic")
+        let permit = permit.expect("the semaphore is never closed");
+        // Held until the reading ends, also where nobody waits for it any more.
+        let reading = spawn_blocking(move || {
+            let _permit = permit;
+            read()
+        });
+        reading.await.expect("a query does not panic")
     }
 }
 
@@ -247,7 +254,7 @@ impl Inner {
         let row = stored.map(|stored| Row::new(key.id().clone(), stored, fields));
         let mut rows: Vec<Row> = row.into_iter().collect();
         let in_table = scope.in_table(key.id());
-        let id = in_table[scope.prefix().len()..].as_bytes().to_vec();
+        let id = in_table.as_bytes()[scope.prefix().len()..].to_vec();
         served.mark(&mut rows, &[id], &snapshot, &scope)?;
         Ok(Got {
             row: rows.pop(),

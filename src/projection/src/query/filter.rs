@@ -1,6 +1,6 @@
 //! Filters: which views are meant. A test sees one member; tests of another kind of value than the member has are never true.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::Value;
 
@@ -100,10 +100,10 @@ impl Test {
         match self {
             Self::Eq(wanted) => datum == wanted,
             Self::Ne(wanted) => datum != wanted,
-            Self::Gt(bound) => compare(datum, bound, |ordering| ordering.is_gt()),
-            Self::Gte(bound) => compare(datum, bound, |ordering| ordering.is_ge()),
-            Self::Lt(bound) => compare(datum, bound, |ordering| ordering.is_lt()),
-            Self::Lte(bound) => compare(datum, bound, |ordering| ordering.is_le()),
+            Self::Gt(bound) => compare(datum, bound, Ordering::is_gt),
+            Self::Gte(bound) => compare(datum, bound, Ordering::is_ge),
+            Self::Lt(bound) => compare(datum, bound, Ordering::is_lt),
+            Self::Lte(bound) => compare(datum, bound, Ordering::is_le),
             Self::In(wanted) => wanted.contains(datum),
             Self::Prefix(start) => matches!(datum, Datum::Text(text) if text.starts_with(start)),
             Self::Contains(wanted) => contains(datum, wanted),
@@ -112,7 +112,7 @@ impl Test {
     }
 }
 
-fn compare(datum: &Datum<'_>, bound: &Datum<'_>, is: impl Fn(std::cmp::Ordering) -> bool) -> bool {
+fn compare(datum: &Datum<'_>, bound: &Datum<'_>, is: impl Fn(Ordering) -> bool) -> bool {
     match (datum, bound) {
         (Datum::Number(a), Datum::Number(b)) => is(a.cmp(b)),
         (Datum::Text(a), Datum::Text(b)) => is(a.cmp(b)),

@@ -133,13 +133,11 @@ async fn view(
         .engine
         .get(&tenant, &view, &id.as_str().into(), fields, &consistency)
         .await?;
-    match got.row {
-        Some(_) => Ok(Json(got).into_response()),
-        None => {
-            let message = format!("there is no {view} {id:?} at {}", got.checkpoint);
-            Err(ApiError::not_found(message).into())
-        }
+    if got.row.is_none() {
+        let message = format!("there is no {view} {id:?} at {}", got.checkpoint);
+        return Err(ApiError::not_found(message).into());
     }
+    Ok(Json(got).into_response())
 }
 
 fn read(

@@ -2,12 +2,7 @@
 //!
 //! Where the plan has the wanted order, views are answered as they come. Where it has not, the best of what was looked at are answered; if the budget ends before the views do, what was looked at is a piece that is paged through by itself before the next one is begun.
 
-use std::{
-    borrow::Cow,
-    cmp::Ordering,
-    collections::{BTreeSet, BinaryHeap},
-    ops::ControlFlow,
-};
+use std::{borrow::Cow, cmp::Ordering, collections::BinaryHeap, ops::ControlFlow};
 
 use super::{
     QueryError,
@@ -19,7 +14,7 @@ use super::{
     uqf::{Direction, Query},
 };
 use crate::{
-    storage::{KeyRange, Snapshot, StorageError, Walk},
+    storage::{KeyRange, Snapshot, StorageError, Visit, Walk},
     types::{
         StoredView, TenantScope, ViewId, ViewTable,
         datum::{Datum, encoded_len},
@@ -181,7 +176,7 @@ impl Run<'_> {
         &self,
         cursor: &Cursor,
         budget: &mut Budget,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<End, QueryError> {
         let backwards = self.plan.backwards;
         let mut last = cursor.from.clone().unwrap_or_default();
@@ -384,28 +379,4 @@ fn id_of(key: &[u8]) -> Cow<'_, str> {
     } else {
         key
     }
-}
-
-/// Marks the rows whose keys have events in quarantine.
-pub(super) fn mark_stale(
-    rows: &mut [Row],
-    keys: &[Vec<u8>],
-    snapshot: &Snapshot<'_>,
-    table: &ViewTable,
-    scope: &TenantScope,
-) -> Result<(), StorageError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut parked = BTreeSet::new();
-    snapshot.record_keys(table, |record| {
-        if let Some(key) = record.in_table.strip_prefix(scope.prefix()) {
-            parked.insert(key.as_bytes().to_vec());
-        }
-        ControlFlow::Continue(())
-    })?;
-    for (row, key) in rows.iter_mut().zip(keys) {
-        row.stale = parked.contains(key);
-    }
-    Ok(())
 }

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 
+use crate::rebuild::Cutover;
+
 use super::{
     Durability, Engine, Secret, Settings, SettingsProblem, SourceKind, Tokens,
     values::{bytes, count, duration, flag, number, position, text, texts},
@@ -173,6 +175,46 @@ const FIELDS: &[Field] = &[
         "lease_ttl",
         "how long a shard stays with a node that is silent",
         |s, v| lease_ttl(v).map(|value| s.lease_ttl = value),
+    ),
+    field(
+        "rebuild_cutover",
+        "automatic, or command: who decides that a new generation is served",
+        |s, v| cutover(v).map(|value| s.rebuild.cutover = value),
+    ),
+    field(
+        "rebuild_lag_max",
+        "how many events behind a new generation is caught up",
+        |s, v| number(v).map(|value| s.rebuild.lag_max = value),
+    ),
+    field(
+        "rebuild_settled",
+        "how long a new generation must be caught up",
+        |s, v| duration(v).map(|value| s.rebuild.settled = value),
+    ),
+    field(
+        "rebuild_keep_old",
+        "how long the way back to the old generation stays",
+        |s, v| duration(v).map(|value| s.rebuild.keep_old = value),
+    ),
+    field(
+        "rebuild_rate_max",
+        "events a second that are replayed at most",
+        |s, v| number(v).map(|value| s.rebuild.rate_max = Some(value.max(1))),
+    ),
+    field(
+        "rebuild_share_percent",
+        "the share of time for replays while what is served is behind",
+        |s, v| percent(v).map(|value| s.rebuild.share_percent = value),
+    ),
+    field(
+        "rebuild_events_max",
+        "events in a batch of a replay",
+        |s, v| count(v).map(|value| s.rebuild.batch.events_max = value),
+    ),
+    field(
+        "rebuild_bytes_max",
+        "bytes in a batch of a replay",
+        |s, v| bytes(v).map(|value| s.rebuild.batch.bytes_max = value),
     ),
     field("http_listen", "where HTTP is answered, or none", |s, v| {
         listen(v).map(|value| s.http_listen = value)
@@ -411,6 +453,20 @@ fn durability(value: &Value) -> Result<Durability, String> {
         .filter(|interval| *interval <= INTERVAL_MAX);
     let interval = interval.map(Durability::Interval);
     interval.ok_or_else(|| "must be commit, or an interval of at most 1m such as 100ms".to_owned())
+}
+
+fn cutover(value: &Value) -> Result<Cutover, String> {
+    match value.as_str() {
+        Some("automatic") => Ok(Cutover::Automatic),
+        Some("command") => Ok(Cutover::Command),
+        _ => Err("must be automatic or command".to_owned()),
+    }
+}
+
+fn percent(value: &Value) -> Result<u32, String> {
+    let percent = count(value).ok().filter(|percent| *percent <= 100);
+    let percent = percent.and_then(|percent| percent.try_into().ok());
+    percent.ok_or_else(|| "must be a whole number from 1 to 100".to_owned())
 }
 
 fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {

@@ -56,14 +56,20 @@ impl Snapshot<'_> {
         Ok(types)
     }
 
-    /// The sequence that the views of `table` must come to before they are again what they were, where they are made again in place.
+    /// The sequence that the views of `table` must come to before they are again what they were, where they are made again in place, or a part of them is being exchanged.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn rebuilding(&self, table: &ViewTable) -> Result<Option<u64>, StorageError> {
         let generations = self.generations(&table.view_type)?;
-        let kept =
-            generations.and_then(|mut generations| generations.kept.remove(&table.generation));
+        let Some(mut generations) = generations else {
+            return Ok(None);
+        };
+        if generations.exchange.is_some() && generations.served == table.generation {
+            let checkpoint = self.checkpoint(table)?;
+            return Ok(checkpoint.map(|checkpoint| checkpoint.floor));
+        }
+        let kept = generations.kept.remove(&table.generation);
         let Some(target) = kept.and_then(|kept| kept.rebuilding) else {
             return Ok(None);
         };

@@ -73,7 +73,9 @@ impl ViewStore {
         self.enter_all(table)?;
         self.kv.write(&mut |kv| {
             let mut indexes = declared(kv, table)?;
-            indexes.iter_mut().for_each(|index| index.ready = true);
+            for index in &mut indexes {
+                index.ready = true;
+            }
             declare(kv, table, &indexes)
         })
     }
@@ -182,9 +184,12 @@ fn declare(kv: &mut dyn KvWrite, table: &ViewTable, indexes: &[Index]) -> Result
     kv.put_all(tables::INDEXES, &mut [(key.as_bytes(), stored)].into_iter())
 }
 
+/// Entries, and whether each is to be there.
+type Changes = Vec<(Vec<u8>, bool)>;
+
 /// What changes in some indexes of a table.
 struct Entries {
-    indexes: Vec<(Index, Vec<(Vec<u8>, bool)>)>,
+    indexes: Vec<(Index, Changes)>,
     picker: Picker,
 }
 
@@ -192,7 +197,7 @@ impl Entries {
     fn new(indexes: Vec<Index>, concerned: impl Fn(&Index) -> bool) -> Self {
         let mut picker = Picker::default();
         let concerned = indexes.into_iter().filter(|index| concerned(index));
-        let indexes: Vec<_> = concerned.map(|index| (index, Vec::new())).collect();
+        let indexes: Vec<_> = concerned.map(|index| (index, Changes::new())).collect();
         for (index, _) in &indexes {
             picker.slot(&index.field);
         }

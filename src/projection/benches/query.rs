@@ -1,0 +1,298 @@
+//! R6: rows a query looks at in a second, over rows that are read by bare MDBX and parsed, both in one run over the same bytes.
+//!
+//! `cargo bench -p projection --bench query`. `PROJECTION_BENCH_VIEWS` sets over how many views.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    env, fs,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use projection::{
+    manifest::ProjectionManifest,
+    query::{Answer, CursorKey, Query, QueryEngine, QueryLimits},
+    settings::{Durability, Engine},
+    storage::{Part, StoreOptions, ViewStore},
+    types::{CHECKPOINT_FORMAT, Checkpoint, StoredView, TenantId, ViewKey, ViewTable},
+};
+use serde_json::{Value, json};
+use signet_libmdbx::{
+    DatabaseFlags, Environment, EnvironmentFlags, Geometry, Mode, SyncMode, WriteFlags,
+};
+
+const ROUNDS: usize = 5;
+const GOAL: f64 = 0.7;
+
+/// What a run took, per row.
+#[derive(Clone, Copy)]
+struct Taken {
+    rate: f64,
+    cpu_us: f64,
+}
+
+/// The CPU time of this process so far, of all its threads.
+fn cpu() -> Duration {
+    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        usage.tv_sec.try_into().unwrap_or(0),
+        usage.tv_nsec.try_into().unwrap_or(0),
+    )
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of rows are far below 2^52"
+)]
+fn timed(run: impl FnOnce() -> u64) -> Taken {
+    let (start, before) = (Instant::now(), cpu());
+    let rows = run() as f64;
+    Taken {
+        rate: rows / start.elapsed().as_secs_f64(),
+        cpu_us: cpu().saturating_sub(before).as_secs_f64() * 1e6 / rows,
+    }
+}
+
+fn median(mut runs: Vec<Taken>) -> Taken {
+    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    runs[runs.len() / 2]
+}
+
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn main() {
+    // `cargo test --benches` runs this too, and wants to know only that it is there.
+    if env::args().any(|argument| argument == "--test")
+        || !env::args().any(|argument| argument == "--bench")
+    {
+        return;
+    }
+    let views = env::var("PROJECTION_BENCH_VIEWS").ok();
+    let views = views.and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    println!("load {}", load());
+    println!(
+        "R6 {views} views of {} bytes, {ROUNDS} rounds, medians",
+        stored(1).encode().len()
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let bare = bare(&folder.path().join("bare"), views);
+    let engine = engine(&folder.path().join("store"), views);
+    let mut taken: BTreeMap<&str, Vec<Taken>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        taken
+            .entry(BARE)
+            .or_default()
+            .push(timed(|| scan_and_parse(&bare)));
+        for (name, query) in queries() {
+            let run = timed(|| looked_at(&pages(&engine, query)));
+            taken.entry(name).or_default().push(run);
+        }
+    }
+    let mut medians: BTreeMap<&str, Taken> = taken
+        .into_iter()
+        .map(|(name, runs)| (name, median(runs)))
+        .collect();
+    let bare = medians.remove(BARE).expect("it ran");
+    println!(
+        "  {BARE:44} {:>9.0} rows/s   {:>6.2} us CPU",
+        bare.rate, bare.cpu_us
+    );
+    for (name, _) in queries() {
+        let taken = medians[name];
+        let ratio = taken.rate / bare.rate;
+        let word = match name.starts_with("index") {
+            true => "no goal",
+            false if ratio >= GOAL => "met",
+            false => "MISSED",
+        };
+        println!(
+            "  {name:44} {:>9.0} rows/s   {:>6.2} us CPU   {ratio:.2} (goal {GOAL:.2}: {word})",
+            taken.rate, taken.cpu_us
+        );
+    }
+    println!("load {}", load());
+}
+
+const BARE: &str = "bare MDBX, each row parsed";
+
+/// Each looks at all views, but for those that go through an index.
+fn queries() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "one number tested, 1 in 1,000 answered",
+            json!({"view": "account", "filter": {"balance": {"gte": 999}}, "limit": 1_000}),
+        ),
+        (
+            "three members tested, 1 in 1,000 answered",
+            json!({"view": "account", "filter": {"owner.country": "NO", "balance": {"gte": 990}, "or": [{"status": "open"}, {"status": {"prefix": "cl"}}]}, "limit": 1_000}),
+        ),
+        (
+            "everything answered, 1,000 a page",
+            json!({"view": "account", "limit": 1_000}),
+        ),
+        (
+            "the 50 largest of all, sorted in memory",
+            json!({"view": "account", "sort": [{"field": "balance", "dir": "desc"}], "limit": 50, "cursor": "first page only"}),
+        ),
+        (
+            "index: a range of it, 1,000 a page",
+            json!({"view": "account", "filter": {"created": {"gte": 5_000, "lt": 25_000}}, "sort": [{"field": "created"}], "limit": 1_000}),
+        ),
+    ]
+}
+
+fn stored(number: u64) -> StoredView {
+    let shuffled = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let countries = ["NO", "SE", "DK", "FI", "IS"];
+    let country = countries[usize::try_from(shuffled % 5).expect("it is small")];
+    let view = json!({
+        "balance": shuffled % 1_000,
+        "count": number % 77,
+        "created": number,
+        "currency": "EUR",
+        "last": format!("transfer-{number:012}"),
+        "owner": {"country": country, "name": format!("owner of the account {number:08}")},
+        "status": if number.is_multiple_of(3) { "closed" } else { "open" },
+        "tags": ["retail", "monthly"],
+    });
+    StoredView {
+        view,
+        last_seq: number,
+        applied: 3,
+        program: "0123456789abcdef".to_owned(),
+    }
+}
+
+fn engine(folder: &std::path::Path, views: u64) -> QueryEngine {
+    fs::create_dir_all(folder).expect("a folder");
+    let file = folder.join("manifest.yaml");
+    let program = "{language: dag/v1, key: {event: aggregate_id}, view: {event: payload}}";
+    let text =
+        format!("projections:\n- {{view_type: account, indexes: [created], program: {program}}}\n");
+    fs::write(&file, text).expect("a file");
+    let manifest = ProjectionManifest::load(&file, 100_000).expect("a manifest");
+    let options = StoreOptions {
+        engine: Engine::Mdbx,
+        bytes_max: 4 << 30,
+        durability: Durability::Commit,
+    };
+    let store = ViewStore::open(folder, options).expect("a store");
+    let projection = &manifest.projections()[0];
+    store
+        .declare_indexes(&projection.table, &projection.indexes)
+        .expect("indexes");
+    let mut floor = None;
+    for first in (1..=views).step_by(10_000) {
+        let last = views.min(first + 9_999);
+        let mut part = Part::new(projection.table.clone(), floor, at(last));
+        for number in first..=last {
+            part.put(
+                &key(&projection.table, number),
+                Some(stored(number).encode()),
+            );
+        }
+        store.commit(&part.into()).expect("committed");
+        floor = Some(last);
+    }
+    let limits = QueryLimits {
+        rows_max: u64::MAX / 8,
+        bytes_max: u64::MAX / 8,
+        within: Duration::from_mins(1),
+        ..QueryLimits::default()
+    };
+    QueryEngine::new(manifest, Arc::new(store), limits, CursorKey::random())
+}
+
+fn key(table: &ViewTable, number: u64) -> ViewKey {
+    let id = format!("account-{number:08}");
+    ViewKey::new("".into(), table.view_type.clone(), id.into()).expect("a key")
+}
+
+fn at(floor: u64) -> Checkpoint {
+    Checkpoint {
+        format: CHECKPOINT_FORMAT,
+        stream: "EVENTS".to_owned(),
+        stream_created: 1,
+        filter_hash: String::new(),
+        program_hash: String::new(),
+        floor,
+        published: Some(1),
+    }
+}
+
+/// All pages of a query, or the first where its cursor says so.
+fn pages(engine: &QueryEngine, mut query: Value) -> Vec<Answer> {
+    let first_only = query.get("cursor").is_some();
+    query["cursor"] = Value::Null;
+    let mut pages = Vec::new();
+    loop {
+        let asked = Query::from_value(&query).expect("a query");
+        let page = engine
+            .query_now(&TenantId::default(), &asked)
+            .expect("an answer");
+        // As it is sent to whoever asked.
+        black_box(serde_json::to_vec(&page).expect("JSON"));
+        let next = page.next_cursor.clone();
+        pages.push(page);
+        match next {
+            Some(cursor) if !first_only => query["cursor"] = json!(cursor),
+            _ => return pages,
+        }
+    }
+}
+
+fn looked_at(pages: &[Answer]) -> u64 {
+    pages.iter().map(|page| page.scanned.rows).sum()
+}
+
+fn bare(folder: &std::path::Path, views: u64) -> Environment {
+    fs::create_dir_all(folder).expect("a folder");
+    let environment = Environment::builder()
+        .set_max_dbs(16)
+        .set_geometry(Geometry {
+            size: Some(0..4 << 30),
+            ..Geometry::default()
+        })
+        .set_flags(EnvironmentFlags {
+            mode: Mode::ReadWrite {
+                sync_mode: SyncMode::Durable,
+            },
+            no_rdahead: true,
+            ..EnvironmentFlags::default()
+        })
+        .open(folder)
+        .expect("an environment");
+    let transaction = environment.begin_rw_unsync().expect("a transaction");
+    let table = transaction
+        .create_db(Some("v"), DatabaseFlags::empty())
+        .expect("a table");
+    for number in 1..=views {
+        let key = format!(":account-{number:08}");
+        transaction
+            .put(table, key, stored(number).encode(), WriteFlags::UPSERT)
+            .expect("put");
+    }
+    transaction.commit().expect("committed");
+    environment
+}
+
+fn scan_and_parse(environment: &Environment) -> u64 {
+    let transaction = environment.begin_ro_unsync().expect("a transaction");
+    let table = transaction.open_db(Some("v")).expect("a table");
+    let mut cursor = transaction.cursor(table).expect("a cursor");
+    let mut entries = cursor
+        .iter_start::<Cow<'_, [u8]>, Cow<'_, [u8]>>()
+        .expect("entries");
+    let mut rows = 0;
+    while let Some((_, value)) = entries.borrow_next().expect("an entry") {
+        let parsed: Value = serde_json::from_slice(&value).expect("JSON");
+        black_box(parsed);
+        rows += 1;
+    }
+    rows
+}

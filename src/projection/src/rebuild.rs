@@ -1,0 +1,35 @@
+//! Rebuilding: new generations of views beside those that are served, and the way there and back.
+//!
+//! A rebuild is a shard of its own that fills a generation of its own; nothing of it is seen before one transaction flips the alias of the type.
+//! A part of the views, of one tenant or one alone, is made on the side in the same way, and then exchanged for what is served.
+//!
+//! Suggested order of reading: `records`, `lineup`, `source`, `replay`, `side`, `exchange`, `node`, `verify`, `http`.
+
+mod error;
+mod exchange;
+pub mod http;
+mod lineup;
+mod node;
+
+mod options;
+mod progress;
+mod records;
+mod replay;
+mod side;
+mod source;
+mod verify;
+
+pub use error::RebuildError;
+pub use exchange::{ExchangeLimits, exchange, finish_exchange};
+pub use lineup::{Beside, Lineup, lineup};
+
+pub use node::{Command, Done, Node, NodeHandle, NodeMode};
+pub use options::{Cutover, RebuildOptions};
+pub use progress::{Phase, Progress, Purpose};
+pub use records::{
+    begin, cut_over, rebuild_in_place, retire, retire_some, roll_back, settle_in_place,
+};
+pub use replay::{Replayed, replay_to};
+pub use side::only;
+pub use source::{JetStreamSources, MemorySources, Pace, Paced, Sources, UpTo};
+pub use verify::{Difference, Verified, verify};

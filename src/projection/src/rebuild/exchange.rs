@@ -1,0 +1,254 @@
+//! The exchange: views that were made on the side take the place of those that are served.
+//!
+//! What is served must stand still meanwhile. A few views are exchanged in one transaction. Many are exchanged in pieces, and a journal in the record of the type says up to which key that is done: whoever opens the store next goes on from there before anything else is written.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use super::{
+    RebuildError,
+    records::{give_up, known, table},
+};
+use crate::{
+    quarantine::{Record, RecordKey},
+    storage::{Part, Snapshot, StorageError, ViewStore},
+    types::{
+        Checkpoint, Exchange, GenerationState, Scope, TenantScope, ViewKey, ViewTable, ViewType,
+    },
+};
+
+/// How much is exchanged at once.
+#[derive(Debug, Clone, Copy)]
+pub struct ExchangeLimits {
+    /// How many views in one transaction.
+    pub entries_max: usize,
+}
+
+/// Puts what the side generation `from` holds of `scope` in the place of what is served of it. `floor` is where both stand.
+///
+/// # Errors
+/// What is served has moved, or the store. Then [`finish_exchange`] goes on with it, or nothing has happened.
+pub fn exchange(
+    store: &ViewStore,
+    view_type: &ViewType,
+    from: u32,
+    floor: u64,
+    limits: ExchangeLimits,
+) -> Result<(), RebuildError> {
+    store.change_generations(view_type, |change| {
+        let mut generations = known(change, view_type)?;
+        let side = table(view_type, from);
+        let kept = super::records::kept(&generations, &side)?;
+        let GenerationState::Side { scope } = kept.state.clone() else {
+            return Err(RebuildError::WrongState {
+                table: side,
+                state: kept.state.clone(),
+                operation: "an exchange",
+            });
+        };
+        let served = change.checkpoint(generations.served)?;
+        let found = served.map_or(0, |served| served.floor);
+        if found != floor {
+            return Err(RebuildError::Moved {
+                table: table(view_type, generations.served),
+                expected: floor,
+                found,
+            });
+        }
+        generations.exchange = Some(Exchange {
+            from,
+            scope,
+            done: String::new(),
+        });
+        Ok(change.set(&generations)?)
+    })?;
+    finish_exchange(store, view_type, limits).map(drop)
+}
+
+/// Goes on with an exchange that was begun, to its end. Whether there was one.
+///
+/// # Errors
+/// The store.
+pub fn finish_exchange(
+    store: &ViewStore,
+    view_type: &ViewType,
+    limits: ExchangeLimits,
+) -> Result<bool, RebuildError> {
+    let mut any = false;
+    loop {
+        let snapshot = store.snapshot()?;
+        let Some(generations) = snapshot.generations(view_type)? else {
+            return Ok(any);
+        };
+        let Some(exchange) = generations.exchange.clone() else {
+            return Ok(any);
+        };
+        any = true;
+        let served = table(view_type, generations.served);
+        let Some(checkpoint) = snapshot.checkpoint(&served)? else {
+            return Err(RebuildError::NothingServed {
+                view_type: view_type.clone(),
+            });
+        };
+        let piece = piece(&snapshot, &served, &exchange, limits.entries_max)?;
+        let records = match piece.done {
+            // With the last views, so that no event is both in a view and set aside.
+            None => Some((
+                records_of(&snapshot, &served, &exchange.scope)?,
+                records_of(&snapshot, &table(view_type, exchange.from), &exchange.scope)?,
+            )),
+            Some(_) => None,
+        };
+        // A reader and a writer of one thread get into each other's way.
+        drop(snapshot);
+        let part = part(served, checkpoint, &piece, records);
+        store.change_generations::<_, RebuildError>(view_type, |change| {
+            let mut generations = known(change, view_type)?;
+            change.write(&part)?;
+            match &piece.done {
+                Some(done) => {
+                    if let Some(exchange) = &mut generations.exchange {
+                        exchange.done.clone_from(done);
+                    }
+                }
+                None => {
+                    generations.exchange = None;
+                    give_up(&mut generations, exchange.from);
+                    change.forget_checkpoint(exchange.from)?;
+                }
+            }
+            Ok(change.set(&generations)?)
+        })?;
+    }
+}
+
+/// Views that change their bytes in one transaction.
+struct Piece {
+    /// By their keys; `None` for those that go.
+    views: BTreeMap<String, Option<Vec<u8>>>,
+    /// The last key that is done then; `None` where all are.
+    done: Option<String>,
+}
+
+fn piece(
+    snapshot: &Snapshot<'_>,
+    served: &ViewTable,
+    exchange: &Exchange,
+    entries_max: usize,
+) -> Result<Piece, StorageError> {
+    let side = table(&served.view_type, exchange.from);
+    let old = range(snapshot, served, exchange, entries_max)?;
+    let new = range(snapshot, &side, exchange, entries_max)?;
+    // Where one of them was cut off, the other may be used up to there only.
+    let ends = [old.end(), new.end()].into_iter().flatten();
+    let done = ends.min().cloned();
+    let within = |key: &String| done.as_ref().is_none_or(|done| key <= done);
+    let mut views = BTreeMap::new();
+    for (key, bytes) in &old.entries {
+        if within(key) && new.entries.get(key) != Some(bytes) {
+            views.insert(key.clone(), None);
+        }
+    }
+    for (key, bytes) in new.entries {
+        if within(&key) && old.entries.get(&key) != Some(&bytes) {
+            views.insert(key, Some(bytes));
+        }
+    }
+    Ok(Piece { views, done })
+}
+
+struct Range {
+    entries: BTreeMap<String, Vec<u8>>,
+    cut_off: bool,
+}
+
+impl Range {
+    /// The last key, where it is not the end of the scope.
+    fn end(&self) -> Option<&String> {
+        let last = self.entries.last_key_value().map(|(key, _)| key);
+        last.filter(|_| self.cut_off)
+    }
+}
+
+/// The entries of the scope behind the key that is done.
+fn range(
+    snapshot: &Snapshot<'_>,
+    table: &ViewTable,
+    exchange: &Exchange,
+    entries_max: usize,
+) -> Result<Range, StorageError> {
+    let mut range = Range {
+        entries: BTreeMap::new(),
+        cut_off: false,
+    };
+    let (start, whole) = match &exchange.scope {
+        Scope::Tenant { tenant } => (TenantScope::new(tenant).prefix().to_owned(), false),
+        Scope::View { tenant, id } => (TenantScope::new(tenant).in_table(id), true),
+    };
+    let from = if exchange.done.is_empty() {
+        start.clone()
+    } else {
+        // The least key that is behind it.
+        format!("{}\0", exchange.done)
+    };
+    snapshot.entries_from(table, from.as_bytes(), |key, bytes| {
+        let Ok(key) = std::str::from_utf8(key) else {
+            return ControlFlow::Break(());
+        };
+        let inside = if whole {
+            key == start
+        } else {
+            key.starts_with(&start)
+        };
+        if !inside {
+            return ControlFlow::Break(());
+        }
+        if range.entries.len() == entries_max {
+            range.cut_off = true;
+            return ControlFlow::Break(());
+        }
+        range.entries.insert(key.to_owned(), bytes.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    Ok(range)
+}
+
+type Records = Vec<(RecordKey, Record)>;
+
+fn records_of(
+    snapshot: &Snapshot<'_>,
+    table: &ViewTable,
+    scope: &Scope,
+) -> Result<Records, StorageError> {
+    let mut records = snapshot.records(table)?;
+    records.retain(|(key, record)| match scope {
+        Scope::Tenant { tenant } => record.tenant.as_deref() == Some(tenant.as_str()),
+        Scope::View { tenant, id } => key.in_table == TenantScope::new(tenant).in_table(id),
+    });
+    Ok(records)
+}
+
+/// What writes the piece, and leaves the checkpoint where it is.
+fn part(
+    served: ViewTable,
+    checkpoint: Checkpoint,
+    piece: &Piece,
+    records: Option<(Records, Records)>,
+) -> Part {
+    let mut part = Part::new(served.clone(), Some(checkpoint.floor), checkpoint);
+    for (in_table, bytes) in &piece.views {
+        if let Some(key) = ViewKey::from_table(&served.view_type, in_table) {
+            part.put(&key, bytes.clone());
+        }
+    }
+    if let Some((old, new)) = records {
+        for (key, _) in &old {
+            if !new.iter().any(|(kept, _)| kept == key) {
+                part.remove_record(key);
+            }
+        }
+        for (key, record) in &new {
+            part.put_record(key, record);
+        }
+    }
+    part
+}

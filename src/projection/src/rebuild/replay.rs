@@ -1,0 +1,167 @@
+//! Replays: the events of the stream once more, into a generation of their own, up to a given one.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Progress, RebuildError, UpTo, progress::Meter, source::Given};
+use crate::{
+    manifest::{Projection, ProjectionManifest},
+    pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
+    storage::{Part, ViewStore},
+    stream::EventSource,
+    types::{Checkpoint, ViewTable},
+};
+
+/// What a replay came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// The last event that is in the views.
+    pub floor: u64,
+    /// How many events were read.
+    pub events: u64,
+}
+
+/// Fills the table of `projection` with the events up to `until`, from where its checkpoint is.
+///
+/// # Errors
+/// It does not go on, the stream does not lead there, or it was stopped.
+pub async fn replay_to(
+    store: &Arc<ViewStore>,
+    projection: &Projection,
+    options: &ShardOptions,
+    source: Box<dyn EventSource>,
+    until: u64,
+    stop: &CancellationToken,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    mut shown: Progress,
+) -> Result<Replayed, RebuildError> {
+    if floor(store, &projection.table)? >= until {
+        return Ok(Replayed {
+            floor: floor(store, &projection.table)?,
+            events: 0,
+        });
+    }
+    let mut source = UpTo::new(source, until);
+    let mut given = source.given();
+    let manifest = ProjectionManifest::of(vec![projection.clone()]);
+    let shard = Shard::new(manifest, Arc::clone(store), options.clone());
+    let mut status = shard.status();
+    let ending = stop.child_token();
+    let table = &projection.table;
+    let mut meter = Meter::new();
+    let watching = async {
+        loop {
+            let (seen, now) = (
+                *given.borrow_and_update(),
+                status.borrow_and_update().clone(),
+            );
+            let at = now.projections.get(table).map_or(0, |state| state.floor);
+            shown.done = at;
+            shown.total = until;
+            meter.note(now.received);
+            meter.show(until.saturating_sub(at), &mut shown);
+            progress(shown.clone());
+            if is_there(seen, at) {
+                break;
+            }
+            let changed = tokio::select! {
+                changed = given.changed() => changed,
+                changed = status.changed() => changed,
+            };
+            if changed.is_err() {
+                break;
+            }
+        }
+        ending.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = shard.run(&mut source, &ending) => {}
+        () = watching => {}
+    }
+    let last = shard.status().borrow().clone();
+    outcome(&last, *source.given().borrow(), store, table, until, stop)
+}
+
+fn is_there(given: Given, floor: u64) -> bool {
+    given.complete && floor >= given.last
+}
+
+fn outcome(
+    status: &ShardStatus,
+    given: Given,
+    store: &ViewStore,
+    table: &ViewTable,
+    until: u64,
+    stop: &CancellationToken,
+) -> Result<Replayed, RebuildError> {
+    let blocked = status
+        .projections
+        .get(table)
+        .and_then(|state| state.blocked.clone());
+    if let Some(reason) = blocked {
+        return Err(RebuildError::Blocked {
+            table: table.clone(),
+            reason,
+        });
+    }
+    let floor = floor(store, table)?;
+    if is_there(given, floor) {
+        return Ok(Replayed {
+            floor,
+            events: status.received,
+        });
+    }
+    if stop.is_cancelled() || status.state == ShardState::Stopped {
+        return Err(RebuildError::Stopped);
+    }
+    Err(RebuildError::NotReached { until })
+}
+
+/// Where a table stands.
+pub(super) fn floor(store: &ViewStore, table: &ViewTable) -> Result<u64, RebuildError> {
+    let checkpoint = store.snapshot()?.checkpoint(table)?;
+    Ok(checkpoint.map_or(0, |checkpoint| checkpoint.floor))
+}
+
+/// Makes sure that `projection` can begin at `from`, and lets it begin there where it has not begun.
+///
+/// # Errors
+/// The stream begins later, or stream or store.
+pub(super) async fn begin_at(
+    store: &ViewStore,
+    projection: &Projection,
+    options: &ShardOptions,
+    source: &mut dyn EventSource,
+    from: u64,
+) -> Result<(), RebuildError> {
+    let table = &projection.table;
+    if store.snapshot()?.checkpoint(table)?.is_some() {
+        return Ok(());
+    }
+    let facts = source.facts(0).await?;
+    let start = options.examine(projection, &facts, None);
+    let start = start.map_err(|reason| RebuildError::Blocked {
+        table: table.clone(),
+        reason,
+    })?;
+    if facts.first > from {
+        return Err(RebuildError::HistoryGone {
+            table: table.clone(),
+            from,
+            first: facts.first,
+        });
+    }
+    if from > 1 {
+        let checkpoint = Checkpoint {
+            floor: from - 1,
+            ..start
+        };
+        store.commit(&Part::new(table.clone(), None, checkpoint).into())?;
+    }
+    Ok(())
+}
+
+/// Nobody watches.
+pub(super) fn unseen(_: Progress) {}

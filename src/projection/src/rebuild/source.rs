@@ -1,0 +1,301 @@
+//! Sources of rebuilds: a delivery of their own, held back so that what is served keeps its share, and cut off where a replay has to end.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::RebuildOptions;
+use crate::{
+    pipeline::ShardStatus,
+    settings::{Settings, SourceKind},
+    stream::{
+        Delivery, EventSource, JetStreamSource, MemorySource, ReceiveLimits, StreamError,
+        StreamFacts,
+    },
+};
+
+/// Where a node gets its deliveries.
+#[async_trait]
+pub trait Sources: Send + Sync {
+    /// The delivery of what is served.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    async fn served(&self) -> Result<Box<dyn EventSource>, StreamError>;
+
+    /// Another one beside it, which acknowledges nothing.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError>;
+}
+
+/// Deliveries of a JetStream stream, each by a connection of its own.
+#[derive(Debug, Clone)]
+pub struct JetStreamSources {
+    settings: Settings,
+}
+
+impl JetStreamSources {
+    /// Those that `settings` name.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Sources for JetStreamSources {
+    async fn served(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        Ok(Box::new(JetStreamSource::connect(&self.settings).await?))
+    }
+
+    async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        // A durable consumer has one place in the stream, and that is where what is served is.
+        let settings = Settings {
+            source: SourceKind::Ordered,
+            ..self.settings.clone()
+        };
+        Ok(Box::new(JetStreamSource::connect(&settings).await?))
+    }
+}
+
+/// Deliveries of a stream in memory.
+#[derive(Debug, Clone)]
+pub struct MemorySources(pub MemorySource);
+
+#[async_trait]
+impl Sources for MemorySources {
+    async fn served(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        Ok(Box::new(self.0.clone()))
+    }
+
+    async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        Ok(Box::new(self.0.clone()))
+    }
+}
+
+/// How fast a replay may be.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Events a second.
+    pub rate_max: Option<u64>,
+    /// The share of its time, in percent, that it works while what is served is behind.
+    pub share_percent: u32,
+    /// What is served, where anything is.
+    pub served: Option<watch::Receiver<ShardStatus>>,
+}
+
+impl Pace {
+    /// What `options` say, beside `served`.
+    pub fn of(options: &RebuildOptions, served: Option<watch::Receiver<ShardStatus>>) -> Self {
+        Self {
+            rate_max: options.rate_max,
+            share_percent: options.share_percent,
+            served,
+        }
+    }
+
+    /// Whether what is served has more before it than a moment brings.
+    fn served_is_behind(&self) -> bool {
+        /// As many as come in one batch of a node that is well.
+        const A_MOMENT: u64 = 1_000;
+        let behind = |served: &watch::Receiver<ShardStatus>| served.borrow().pending > A_MOMENT;
+        self.served.as_ref().is_some_and(behind)
+    }
+
+    /// How long to rest after working for `worked` on `events`.
+    fn rest(&self, worked: Duration, events: usize) -> Duration {
+        /// What is served catches up between two batches, or it never does.
+        const REST_MAX: Duration = Duration::from_secs(5);
+        let by_rate = self.rate_max.map_or(Duration::ZERO, |rate| {
+            let due = Duration::from_secs(1).mul_f64(to_f64(events) / to_f64(rate.max(1)));
+            due.saturating_sub(worked)
+        });
+        let by_share = if self.served_is_behind() {
+            let share = self.share_percent.clamp(1, 100);
+            (worked * (100 - share) / share).min(REST_MAX)
+        } else {
+            Duration::ZERO
+        };
+        by_rate.max(by_share)
+    }
+}
+
+fn to_f64(number: impl TryInto<u32>) -> f64 {
+    number.try_into().map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// A source that is held back.
+pub struct Paced<S> {
+    inner: S,
+    pace: Pace,
+    /// When the last batch was given, and how large it was.
+    given: Option<(Instant, usize)>,
+    /// Until when nothing is given.
+    rests_until: Option<Instant>,
+}
+
+impl<S> Paced<S> {
+    /// `inner` at `pace`.
+    pub fn new(inner: S, pace: Pace) -> Self {
+        Self {
+            inner,
+            pace,
+            given: None,
+            rests_until: None,
+        }
+    }
+}
+
+#[async_trait]
+impl<S: EventSource> EventSource for Paced<S> {
+    async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+        self.inner.facts(floor).await
+    }
+
+    async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+        self.given = None;
+        self.inner.start(from).await
+    }
+
+    /// Cancel-safe as far as the inner source is: a rest that is broken off goes on.
+    async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+        if let Some((given, events)) = self.given.take() {
+            // Whoever folds has held the next call back for as long as that took.
+            let rest = self.pace.rest(given.elapsed(), events);
+            self.rests_until = Some(Instant::now() + rest);
+        }
+        if let Some(until) = self.rests_until {
+            sleep_until(until).await;
+            self.rests_until = None;
+        }
+        // Small pieces where there is a rate, so that a second of it is never taken at once.
+        let events_max = match self.pace.rate_max {
+            Some(rate) => {
+                let piece = usize::try_from(rate / 4).unwrap_or(usize::MAX).max(1);
+                limits.events_max.min(piece)
+            }
+            None => limits.events_max,
+        };
+        let begun = Instant::now();
+        let limits = ReceiveLimits {
+            events_max,
+            ..*limits
+        };
+        let received = self.inner.receive(&limits).await?;
+        if !received.is_empty() {
+            self.given = Some((begun, received.len()));
+        }
+        Ok(received)
+    }
+
+    async fn acknowledge(&mut self, _through: u64) -> Result<(), StreamError> {
+        // What a replay has read is no business of the stream.
+        Ok(())
+    }
+}
+
+/// How far a source that is cut off has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Given {
+    /// The last sequence that was given.
+    pub(super) last: u64,
+    /// Whether there is nothing more up to the end.
+    pub(super) complete: bool,
+}
+
+/// A source that ends at a sequence: later events are not given.
+pub struct UpTo<S> {
+    inner: S,
+    until: u64,
+    given: watch::Sender<Given>,
+    silences: u32,
+}
+
+impl<S> UpTo<S> {
+    /// How often the stream may have nothing before it is taken to have nothing more.
+    const SILENCES_MAX: u32 = 20;
+
+    /// `inner`, up to the event `until` and with it.
+    pub fn new(inner: S, until: u64) -> Self {
+        Self {
+            inner,
+            until,
+            given: watch::Sender::default(),
+            silences: 0,
+        }
+    }
+
+    pub(super) fn given(&self) -> watch::Receiver<Given> {
+        self.given.subscribe()
+    }
+}
+
+#[async_trait]
+impl<S: EventSource> EventSource for UpTo<S> {
+    async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+        self.inner.facts(floor).await
+    }
+
+    async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+        self.given.send_replace(Given {
+            last: from.saturating_sub(1),
+            complete: from > self.until,
+        });
+        self.inner.start(from).await
+    }
+
+    async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+        if self.given.borrow().complete {
+            tokio::time::sleep(limits.idle).await;
+            return Ok(Vec::new());
+        }
+        let mut received = self.inner.receive(limits).await?;
+        let all_there_is = received.last().is_some_and(|last| last.pending == 0);
+        self.silences = if received.is_empty() {
+            self.silences + 1
+        } else {
+            0
+        };
+        let within = received.partition_point(|delivery| delivery.sequence <= self.until);
+        let beyond = within < received.len();
+        received.truncate(within);
+        self.given.send_modify(|given| {
+            given.last = received.last().map_or(given.last, |last| last.sequence);
+            given.complete = beyond
+                || all_there_is
+                || given.last >= self.until
+                || self.silences >= Self::SILENCES_MAX;
+        });
+        Ok(received)
+    }
+
+    async fn acknowledge(&mut self, _through: u64) -> Result<(), StreamError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EventSource for Box<dyn EventSource> {
+    async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+        (**self).facts(floor).await
+    }
+
+    async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+        (**self).start(from).await
+    }
+
+    async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+        (**self).receive(limits).await
+    }
+
+    async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
+        (**self).acknowledge(through).await
+    }
+}

@@ -1,0 +1,384 @@
+//! Rebuilds of a node in memory, under load: what is served is always one generation whole, and ends as a clean replay would have it.
+
+mod rebuilds;
+
+use std::{sync::Arc, time::Duration};
+
+use projection::{
+    rebuild::{Command, Cutover, Phase, RebuildError},
+    storage::{Part, ViewStore},
+    stream::MemorySource,
+    types::{GenerationState, Scope, TenantId, ViewKey},
+};
+use rebuilds::{
+    clean, dump, manifest, of_tenant, publish_through, served, settings, start, store, table,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Publishes more events as long as it lives.
+struct Load {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<u64>,
+}
+
+impl Load {
+    fn on(source: &MemorySource, mut published: u64) -> Self {
+        let (stop, source) = (CancellationToken::new(), source.clone());
+        let stopping = stop.clone();
+        let task = tokio::spawn(async move {
+            while !stopping.is_cancelled() {
+                publish_through(&source, published, published + 7);
+                published += 7;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            published
+        });
+        Self { stop, task }
+    }
+
+    /// How many events there are.
+    async fn end(self) -> u64 {
+        self.stop.cancel();
+        self.task.await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_program_is_rebuilt_under_load_and_served_when_it_has_caught_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 3_000);
+    let node = start(&store, manifest(1, 1), &settings(), &source);
+    node.wait_for_floor(&store, 3_000).await;
+    node.stop().await;
+    assert_eq!(served(&store).0, table(1));
+
+    let load = Load::on(&source, 3_000);
+    let node = start(&store, manifest(2, 1), &settings(), &source);
+    node.wait_for("the cutover", || served(&store).0 == table(2))
+        .await;
+    let last = load.end().await;
+    node.wait_for_floor(&store, last).await;
+    assert_eq!(dump(&store, &table(2)), clean(2, last).await);
+    // The one before goes on, so that it can be gone back to.
+    let behind = || {
+        let stood = store.snapshot().unwrap().checkpoint(&table(1)).unwrap();
+        stood.map_or(0, |stood| stood.floor)
+    };
+    node.wait_for("the old generation to go on", || behind() == last)
+        .await;
+    assert_eq!(dump(&store, &table(1)), clean(1, last).await);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 500);
+    let node = start(&store, manifest(1, 1), &settings(), &source);
+    node.wait_for_floor(&store, 500).await;
+    node.stop().await;
+    let node = start(&store, manifest(2, 1), &settings(), &source);
+    node.wait_for("the cutover", || served(&store).0 == table(2))
+        .await;
+    publish_through(&source, 500, 900);
+    node.wait_for_floor(&store, 900).await;
+    let account = || "account".to_owned();
+    let back = node
+        .handle
+        .ask(Command::Rollback {
+            projection: account(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(back.generation, "account@1");
+    node.wait_for("the old generation", || served(&store) == (table(1), 900))
+        .await;
+    assert_eq!(dump(&store, &table(1)), clean(1, 900).await);
+    let nowhere = node
+        .handle
+        .ask(Command::Rollback {
+            projection: account(),
+        })
+        .await;
+    assert!(
+        matches!(nowhere, Err(RebuildError::NoWayBack { .. })),
+        "{nowhere:?}"
+    );
+    node.stop().await;
+
+    // The manifest still asks for what was gone back from.
+    let node = start(&store, manifest(2, 1), &settings(), &source);
+    publish_through(&source, 900, 1_000);
+    node.wait_for_floor(&store, 1_000).await;
+    let caught_up = |node: &rebuilds::Running| {
+        let progress = node.handle.progress();
+        let all = progress.borrow();
+        all.iter().any(|one| {
+            one.generation == "account@2" && one.phase == Phase::CaughtUp && one.done == 1_000
+        })
+    };
+    node.wait_for("the rejected one to go on", || caught_up(&node))
+        .await;
+    assert_eq!(served(&store).0, table(1));
+    let projection = "account@2".to_owned();
+    node.handle
+        .ask(Command::Cutover { projection })
+        .await
+        .unwrap();
+    node.wait_for("both to be at the end", || {
+        served(&store) == (table(2), 1_000)
+    })
+    .await;
+    assert_eq!(dump(&store, &table(2)), clean(2, 1_000).await);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_generation_is_cleared_when_it_was_kept_for_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 500);
+    let mut settings = settings();
+    settings.rebuild.keep_old = Duration::ZERO;
+    let node = start(&store, manifest(1, 1), &settings, &source);
+    node.wait_for_floor(&store, 500).await;
+    let rebuild = Command::Rebuild {
+        projection: "account".to_owned(),
+        from: 1,
+    };
+    assert!(node.handle.ask(rebuild).await.unwrap().goes_on);
+    let generations = || {
+        store
+            .snapshot()
+            .unwrap()
+            .generations(&"account".into())
+            .unwrap()
+            .unwrap()
+    };
+    node.wait_for("one generation alone", || {
+        generations().kept.keys().eq(&[2])
+    })
+    .await;
+    assert_eq!(dump(&store, &table(1)), []);
+    assert_eq!(dump(&store, &table(2)), clean(1, 500).await);
+    let retire = |generation: &str| Command::Retire {
+        generation: generation.to_owned(),
+    };
+    let refused = node.handle.ask(retire("account@2")).await;
+    assert!(
+        matches!(refused, Err(RebuildError::WrongState { .. })),
+        "{refused:?}"
+    );
+    // Nothing of this was what the manifest asks for, so it asks for nothing now.
+    assert_eq!(generations().next(), 3);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutover_by_command_waits_for_the_command_and_refuses_what_is_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 2_000);
+    let mut settings = settings();
+    settings.rebuild.cutover = Cutover::Command;
+    let node = start(&store, manifest(1, 1), &settings, &source);
+    node.wait_for_floor(&store, 2_000).await;
+    node.stop().await;
+    settings.rebuild.rate_max = Some(400);
+    let node = start(&store, manifest(2, 3), &settings, &source);
+    let cutover = || Command::Cutover {
+        projection: "account".to_owned(),
+    };
+    let begun = || {
+        store
+            .snapshot()
+            .unwrap()
+            .generations(&"account".into())
+            .unwrap()
+            .unwrap()
+    };
+    node.wait_for("the shadow", || {
+        begun()
+            .kept
+            .get(&3)
+            .is_some_and(|kept| kept.state == GenerationState::Shadow)
+    })
+    .await;
+    let refused = node.handle.ask(cutover()).await;
+    assert!(
+        matches!(refused, Err(RebuildError::Behind { .. })),
+        "{refused:?}"
+    );
+    node.stop().await;
+
+    // What was made so far is gone on with.
+    settings.rebuild.rate_max = None;
+    let node = start(&store, manifest(2, 3), &settings, &source);
+    let is_near = || {
+        node.handle
+            .progress()
+            .borrow()
+            .iter()
+            .any(|one| one.phase == Phase::CaughtUp && one.done == 2_000)
+    };
+    node.wait_for("the shadow to catch up", is_near).await;
+    assert_eq!(served(&store).0, table(1));
+    node.handle.ask(cutover()).await.unwrap();
+    assert_eq!(served(&store), (table(3), 2_000));
+    assert_eq!(dump(&store, &table(3)), clean(2, 2_000).await);
+    node.stop().await;
+}
+
+/// Replaces the bytes of a view, and adds one that no event made.
+fn spoil(store: &ViewStore, tenant: &str, id: &str) {
+    let (table, floor) = served(store);
+    let stood = store
+        .snapshot()
+        .unwrap()
+        .checkpoint(&table)
+        .unwrap()
+        .unwrap();
+    let mut part = Part::new(table.clone(), Some(floor), stood);
+    for id in [id, "nobody"] {
+        let key = ViewKey::new(tenant.into(), table.view_type.clone(), id.into()).unwrap();
+        part.put(
+            &key,
+            Some(br#"{"v":{"balance":-1},"s":1,"n":1,"p":"?"}"#.to_vec()),
+        );
+    }
+    store.commit(&part.into()).unwrap();
+}
+
+async fn rebuilt_part(
+    store: &Arc<ViewStore>,
+    source: &MemorySource,
+    published: u64,
+    entries_max: usize,
+    scope: Scope,
+) -> (u64, Vec<(String, String)>) {
+    let mut settings = settings();
+    settings.rebuild.entries_max = entries_max;
+    let load = Load::on(source, published);
+    let node = start(store, manifest(1, 1), &settings, source);
+    let rebuild = Command::RebuildPart {
+        projection: "account".to_owned(),
+        scope,
+    };
+    let begun = node.handle.ask(rebuild).await.unwrap();
+    let is_done = || {
+        node.handle
+            .progress()
+            .borrow()
+            .iter()
+            .any(|one| one.generation == begun.generation && one.phase == Phase::Done)
+    };
+    node.wait_for("the exchange", is_done).await;
+    let last = load.end().await;
+    node.wait_for_floor(store, last).await;
+    let only_one = || {
+        store
+            .snapshot()
+            .unwrap()
+            .generations(&"account".into())
+            .unwrap()
+            .unwrap()
+            .kept
+            .len()
+            == 1
+    };
+    node.wait_for("the side to be cleared", only_one).await;
+    node.stop().await;
+    (last, dump(store, &table(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tenant_is_rebuilt_under_load_and_the_others_are_not_touched() {
+    // In one transaction, and in pieces by the journal.
+    for entries_max in [1_000, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, source) = (store(folder.path()), MemorySource::default());
+        publish_through(&source, 0, 1_500);
+        let node = start(&store, manifest(1, 1), &settings(), &source);
+        node.wait_for_floor(&store, 1_500).await;
+        node.stop().await;
+        for tenant in ["t-1", "t-2"] {
+            spoil(&store, tenant, "a-3");
+        }
+        let tenant = TenantId::from("t-1");
+        let scope = Scope::Tenant {
+            tenant: tenant.clone(),
+        };
+        let (last, views) = rebuilt_part(&store, &source, 1_500, entries_max, scope).await;
+        let clean = clean(1, last).await;
+        assert_eq!(of_tenant(&views, &tenant), of_tenant(&clean, &tenant));
+        assert_eq!(
+            of_tenant(&views, &"t-0".into()),
+            of_tenant(&clean, &"t-0".into())
+        );
+        let other = of_tenant(&views, &"t-2".into());
+        assert!(
+            other.iter().any(|(key, _)| key == "t-2:nobody"),
+            "the other tenant was touched"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_view_is_rebuilt_under_load_and_its_neighbours_are_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 1_500);
+    let node = start(&store, manifest(1, 1), &settings(), &source);
+    node.wait_for_floor(&store, 1_500).await;
+    node.stop().await;
+    spoil(&store, "t-1", "a-3");
+    let scope = Scope::View {
+        tenant: "t-1".into(),
+        id: "a-3".into(),
+    };
+    let (last, views) = rebuilt_part(&store, &source, 1_500, 10, scope).await;
+    let mut clean = clean(1, last).await;
+    // The other one that was spoilt is still there.
+    clean.push((
+        "t-1:nobody".to_owned(),
+        r#"{"v":{"balance":-1},"s":1,"n":1,"p":"?"}"#.to_owned(),
+    ));
+    clean.sort_unstable();
+    assert_eq!(views, clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_in_place_shows_that_it_goes_on_until_the_views_are_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 2_000);
+    let node = start(&store, manifest(1, 1), &settings(), &source);
+    node.wait_for_floor(&store, 2_000).await;
+    let rebuilding = || store.snapshot().unwrap().rebuilding(&table(1)).unwrap();
+    assert_eq!(rebuilding(), None);
+    let in_place = Command::RebuildInPlace {
+        projection: "account".to_owned(),
+    };
+    let answer = node.handle.ask(in_place).await.unwrap();
+    assert_eq!(answer.generation, "account@1");
+    node.wait_for_floor(&store, 2_000).await;
+    let settled = || {
+        let found = store
+            .snapshot()
+            .unwrap()
+            .generations(&"account".into())
+            .unwrap()
+            .unwrap();
+        found.kept[&1].rebuilding.is_none()
+    };
+    node.wait_for("the flag to go", settled).await;
+    assert_eq!(dump(&store, &table(1)), clean(1, 2_000).await);
+    node.stop().await;
+
+    let manifest = manifest(1, 1);
+    projection::rebuild::rebuild_in_place(&store, &manifest.projections()[0]).unwrap();
+    assert_eq!(rebuilding(), Some(2_000));
+    assert_eq!(dump(&store, &table(1)), []);
+}
