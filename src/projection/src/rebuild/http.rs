@@ -29,7 +29,6 @@ pub struct TypeRebuilds {
     /// The type.
     pub view_type: String,
     /// Its generations.
-    #[serde(flatten)]
     pub generations: Generations,
 }
 
