@@ -29,7 +29,7 @@ pub use progress::{Phase, Progress, Purpose};
 pub use records::{
     begin, cut_over, rebuild_in_place, retire, retire_some, roll_back, settle_in_place,
 };
-pub use replay::{Replayed, replay_to};
+pub use replay::{Replay, Replayed, replay_to};
 pub use side::only;
 pub use source::{JetStreamSources, MemorySources, Pace, Paced, Sources, UpTo};
 pub use verify::{Difference, Verified, verify};

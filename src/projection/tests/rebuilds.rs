@@ -6,7 +6,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 use projection::{
     manifest::ProjectionManifest,
     pipeline::{Shard, ShardOptions},
-    rebuild::{MemorySources, Node, NodeHandle, NodeMode, RebuildError},
+    rebuild::{MemorySources, Node, NodeHandle, NodeMode, RebuildError, Sources},
     settings::{Durability, Engine, Settings},
     storage::{StoreOptions, ViewStore},
     stream::MemorySource,
@@ -155,6 +155,15 @@ pub(crate) fn start(
     source: &MemorySource,
 ) -> Running {
     let sources = Arc::new(MemorySources(source.clone()));
+    start_with(store, manifest, settings, sources)
+}
+
+pub(crate) fn start_with(
+    store: &Arc<ViewStore>,
+    manifest: ProjectionManifest,
+    settings: &Settings,
+    sources: Arc<dyn Sources>,
+) -> Running {
     let (node, handle) = Node::new(
         manifest,
         Arc::clone(store),

@@ -4,14 +4,16 @@ mod rebuilds;
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use projection::{
-    rebuild::{Command, Cutover, Phase, RebuildError},
+    rebuild::{Command, Cutover, Phase, RebuildError, Sources},
     storage::{Part, ViewStore},
-    stream::MemorySource,
+    stream::{Delivery, EventSource, MemorySource, ReceiveLimits, StreamError, StreamFacts},
     types::{GenerationState, Scope, TenantId, ViewKey},
 };
 use rebuilds::{
-    clean, dump, manifest, of_tenant, publish_through, served, settings, start, store, table,
+    clean, dump, manifest, of_tenant, publish_through, served, settings, start, start_with, store,
+    table,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -228,6 +230,80 @@ async fn a_cutover_by_command_waits_for_the_command_and_refuses_what_is_behind()
     node.handle.ask(cutover()).await.unwrap();
     assert_eq!(served(&store), (table(3), 2_000));
     assert_eq!(dump(&store, &table(3)), clean(2, 2_000).await);
+    node.stop().await;
+}
+
+/// A stream that has lost its first events since they were read.
+struct Forgetful(MemorySource);
+
+#[async_trait]
+impl EventSource for Forgetful {
+    async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+        let facts = self.0.facts(floor).await?;
+        Ok(StreamFacts {
+            first: 101,
+            ..facts
+        })
+    }
+
+    async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+        self.0.start(from.max(101)).await
+    }
+
+    async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+        self.0.receive(limits).await
+    }
+
+    async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
+        self.0.acknowledge(through).await
+    }
+}
+
+struct ForgetfulSources(MemorySource);
+
+#[async_trait]
+impl Sources for ForgetfulSources {
+    async fn served(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        Ok(Box::new(Forgetful(self.0.clone())))
+    }
+
+    async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError> {
+        Ok(Box::new(Forgetful(self.0.clone())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_has_lost_its_beginning_is_not_rebuilt_from_unless_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, source) = (store(folder.path()), MemorySource::default());
+    publish_through(&source, 0, 500);
+    let node = start(&store, manifest(1, 1), &settings(), &source);
+    node.wait_for_floor(&store, 500).await;
+    node.stop().await;
+    let node = start_with(
+        &store,
+        manifest(2, 1),
+        &settings(),
+        Arc::new(ForgetfulSources(source)),
+    );
+    let failed = || {
+        let progress = node.handle.progress();
+        let all = progress.borrow();
+        all.iter()
+            .any(|one| matches!(&one.phase, Phase::Failed { why } if why.contains("--from 101")))
+    };
+    node.wait_for("the refusal", failed).await;
+    assert_eq!(served(&store).0, table(1));
+    let rebuild = Command::Rebuild {
+        projection: "account".to_owned(),
+        from: 101,
+    };
+    let begun = node.handle.ask(rebuild).await.unwrap();
+    assert_eq!(begun.generation, "account@3");
+    node.wait_for("the cutover", || served(&store) == (table(3), 500))
+        .await;
+    let views = dump(&store, &table(3));
+    assert!(!views.is_empty() && views != clean(2, 500).await);
     node.stop().await;
 }
 

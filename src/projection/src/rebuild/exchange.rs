@@ -104,17 +104,14 @@ pub fn finish_exchange(
         store.change_generations::<_, RebuildError>(view_type, |change| {
             let mut generations = known(change, view_type)?;
             change.write(&part)?;
-            match &piece.done {
-                Some(done) => {
-                    if let Some(exchange) = &mut generations.exchange {
-                        exchange.done.clone_from(done);
-                    }
+            if let Some(done) = &piece.done {
+                if let Some(exchange) = &mut generations.exchange {
+                    exchange.done.clone_from(done);
                 }
-                None => {
-                    generations.exchange = None;
-                    give_up(&mut generations, exchange.from);
-                    change.forget_checkpoint(exchange.from)?;
-                }
+            } else {
+                generations.exchange = None;
+                give_up(&mut generations, exchange.from);
+                change.forget_checkpoint(exchange.from)?;
             }
             Ok(change.set(&generations)?)
         })?;

@@ -29,7 +29,6 @@ pub struct TypeRebuilds {
     /// The type.
     pub view_type: String,
     /// Its generations.
-    #[serde(flatten)]
     pub generations: Generations,
 }
 
@@ -106,7 +105,7 @@ pub struct Remote {
 
 impl Remote {
     /// How long a node may take to answer. It makes what takes longer beside.
-    const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+    const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
     /// The node that answers at `base`, such as `http://127.0.0.1:8090`.
     pub fn at(base: &str) -> Self {

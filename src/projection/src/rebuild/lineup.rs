@@ -43,15 +43,12 @@ pub fn lineup(store: &ViewStore, manifest: &ProjectionManifest) -> Result<Lineup
     let mut lineup = Lineup::default();
     for projection in newest(manifest) {
         let first = first_stored(store, projection)?;
-        let generations = records::adopt(store, projection, first)?;
-        let generations = match missing(&generations, projection) {
-            false => generations,
-            true => {
-                begin(store, projection, GenerationState::Shadow, 1)?;
-                let found = store.snapshot()?.generations(&projection.table.view_type)?;
-                found.unwrap_or(generations)
-            }
-        };
+        let mut generations = records::adopt(store, projection, first)?;
+        if missing(&generations, projection) {
+            begin(store, projection, GenerationState::Shadow, 1)?;
+            let found = store.snapshot()?.generations(&projection.table.view_type)?;
+            generations = found.unwrap_or(generations);
+        }
         place(&mut lineup, store, manifest, projection, &generations)?;
     }
     Ok(lineup)

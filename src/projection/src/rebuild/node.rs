@@ -26,7 +26,7 @@ use super::{
     finish_exchange,
     lineup::{Lineup, lineup},
     records::{self, blocking},
-    replay,
+    replay::{self, Replay},
 };
 use crate::{
     manifest::ProjectionManifest,
@@ -443,18 +443,14 @@ impl Node {
         }
         let until = replay::floor(&self.store, &made.served)?;
         let source = self.sources.replay().await?;
-        let shown = Progress::new(String::new(), Purpose::Keep);
-        replay::replay_to(
-            &self.store,
-            &made.projection,
-            &self.replay_options,
-            source,
-            until,
-            &CancellationToken::new(),
-            &mut replay::unseen,
-            shown,
-        )
-        .await?;
+        let replay = Replay {
+            store: &self.store,
+            projection: &made.projection,
+            options: &self.replay_options,
+            stop: &CancellationToken::new(),
+            shown: Progress::new(made.projection.table.to_string(), Purpose::Keep),
+        };
+        replay::replay_to(replay, source, until, &mut replay::unseen).await?;
         let (from, limits) = (made.projection.table.generation, self.limits());
         blocking(&self.store, move |store| {
             super::exchange(store, &view_type, from, until, limits)

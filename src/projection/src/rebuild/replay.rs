@@ -22,23 +22,41 @@ pub struct Replayed {
     pub events: u64,
 }
 
-/// Fills the table of `projection` with the events up to `until`, from where its checkpoint is.
+/// What is replayed, and by whose rules.
+pub struct Replay<'r> {
+    /// Where to.
+    pub store: &'r Arc<ViewStore>,
+    /// What of it.
+    pub projection: &'r Projection,
+    /// How.
+    pub options: &'r ShardOptions,
+    /// Until when.
+    pub stop: &'r CancellationToken,
+    /// How it is shown, before it has begun.
+    pub shown: Progress,
+}
+
+/// Fills the table of the projection with the events up to `until`, from where its checkpoint is.
 ///
 /// # Errors
 /// It does not go on, the stream does not lead there, or it was stopped.
 pub async fn replay_to(
-    store: &Arc<ViewStore>,
-    projection: &Projection,
-    options: &ShardOptions,
+    replay: Replay<'_>,
     source: Box<dyn EventSource>,
     until: u64,
-    stop: &CancellationToken,
     progress: &mut (dyn FnMut(Progress) + Send),
-    mut shown: Progress,
 ) -> Result<Replayed, RebuildError> {
-    if floor(store, &projection.table)? >= until {
+    let Replay {
+        store,
+        projection,
+        options,
+        stop,
+        mut shown,
+    } = replay;
+    let begun_at = floor(store, &projection.table)?;
+    if begun_at >= until {
         return Ok(Replayed {
-            floor: floor(store, &projection.table)?,
+            floor: begun_at,
             events: 0,
         });
     }

@@ -299,3 +299,78 @@ impl EventSource for Box<dyn EventSource> {
         (**self).acknowledge(through).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(pending: u64) -> watch::Receiver<ShardStatus> {
+        let status = ShardStatus {
+            pending,
+            ..ShardStatus::default()
+        };
+        watch::channel(status).1
+    }
+
+    fn limits(events_max: usize) -> ReceiveLimits {
+        ReceiveLimits {
+            events_max,
+            bytes_max: usize::MAX,
+            within: Duration::from_secs(1),
+            idle: Duration::from_millis(100),
+        }
+    }
+
+    fn source(events: u64) -> MemorySource {
+        let source = MemorySource::default();
+        for _ in 0..events {
+            source.publish("ev", "{}");
+        }
+        source
+    }
+
+    #[test]
+    fn a_replay_rests_for_its_rate_and_for_what_is_served_only_while_that_is_behind() {
+        let worked = Duration::from_millis(100);
+        let pace = |rate_max, pending| Pace {
+            rate_max,
+            share_percent: 25,
+            served: Some(status(pending)),
+        };
+        assert_eq!(pace(None, 10).rest(worked, 500), Duration::ZERO);
+        assert_eq!(pace(None, 50_000).rest(worked, 500), worked * 3);
+        assert_eq!(pace(Some(1_000), 10).rest(worked, 500), worked * 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replay_is_not_faster_than_its_rate() {
+        let pace = Pace {
+            rate_max: Some(200),
+            share_percent: 25,
+            served: None,
+        };
+        let mut paced = Paced::new(source(1_000), pace);
+        paced.start(1).await.unwrap();
+        let begun = Instant::now();
+        let mut received = 0;
+        while received < 1_000 {
+            received += paced.receive(&limits(400)).await.unwrap().len();
+        }
+        let took = begun.elapsed();
+        assert!((4..=6).contains(&took.as_secs()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_behind_the_end_is_given_and_the_end_is_known() {
+        let mut cut = UpTo::new(source(50), 33);
+        let given = cut.given();
+        cut.start(1).await.unwrap();
+        let mut last = 0;
+        while !given.borrow().complete {
+            let received = cut.receive(&limits(20)).await.unwrap();
+            last = received.last().map_or(last, |last| last.sequence);
+        }
+        assert_eq!((last, given.borrow().last), (33, 33));
+        assert_eq!(cut.receive(&limits(20)).await.unwrap().len(), 0);
+    }
+}

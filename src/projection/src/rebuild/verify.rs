@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Progress, Purpose, RebuildError, Sources, lineup,
-    replay::{begin_at, floor, replay_to},
+    replay::{Replay, begin_at, floor, replay_to},
 };
 use crate::{
     manifest::ProjectionManifest,
@@ -91,38 +91,23 @@ pub async fn verify(
     let mut first = sources.replay().await?;
     begin_at(&replayed, &projection, options, &mut *first, from).await?;
     drop(first);
+    let replay = || Replay {
+        store: &replayed,
+        projection: &projection,
+        options,
+        stop: &stop,
+        shown: shown.clone(),
+    };
     for _ in 0..CHASES_MAX {
         let until = floor(store, &table)?;
         if until.saturating_sub(floor(&replayed, &table)?) <= NEAR {
             break;
         }
-        let source = sources.replay().await?;
-        replay_to(
-            &replayed,
-            &projection,
-            options,
-            source,
-            until,
-            &stop,
-            progress,
-            shown.clone(),
-        )
-        .await?;
+        replay_to(replay(), sources.replay().await?, until, progress).await?;
     }
     let snapshot = store.snapshot()?;
     let until = snapshot.checkpoint(&table)?.map_or(0, |stood| stood.floor);
-    let source = sources.replay().await?;
-    replay_to(
-        &replayed,
-        &projection,
-        options,
-        source,
-        until,
-        &stop,
-        progress,
-        shown,
-    )
-    .await?;
+    replay_to(replay(), sources.replay().await?, until, progress).await?;
     let mut verified = Verified {
         generation: table.to_string(),
         floor: until,

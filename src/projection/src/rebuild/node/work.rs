@@ -15,7 +15,7 @@ use crate::{
     rebuild::{
         Beside, Pace, Paced, Phase, Progress, Purpose, RebuildError, RebuildOptions, Sources,
         progress::Meter,
-        replay::{begin_at, floor, replay_to},
+        replay::{Replay, begin_at, floor, replay_to},
     },
     storage::ViewStore,
     types::{GenerationState, Scope, ViewTable},
@@ -445,17 +445,14 @@ impl Making {
             let source = Box::new(Paced::new(source, self.pace.clone()));
             let shown = progress.borrow().clone();
             let mut show = |shown: Progress| drop(progress.send_replace(shown));
-            replay_to(
-                &self.store,
-                &self.projection,
-                &self.options,
-                source,
-                until,
-                &stop,
-                &mut show,
+            let replay = Replay {
+                store: &self.store,
+                projection: &self.projection,
+                options: &self.options,
+                stop: &stop,
                 shown,
-            )
-            .await?;
+            };
+            replay_to(replay, source, until, &mut show).await?;
             if floor(&self.store, &served)?.saturating_sub(until) <= lag_max {
                 return Ok(());
             }

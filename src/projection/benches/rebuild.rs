@@ -1,0 +1,198 @@
+//! R5: events a second of a rebuild beside what is served, over those of what is served itself at its own batches.
+//!
+//! `cargo bench -p projection --bench rebuild`. The process CPU time of an event stands beside the rates, since those of a shared machine mean little. `PROJECTION_BENCH_EVENTS` sets how many.
+
+#[path = "../tests/nats.rs"]
+mod nats;
+
+use std::{
+    env, fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::{Context, stream::RetentionPolicy};
+use nats::{Nats, STREAM};
+use projection::{
+    manifest::ProjectionManifest,
+    rebuild::{Command, Cutover, JetStreamSources, Node, NodeMode},
+    settings::{Durability, Engine, Settings},
+    storage::{StoreOptions, ViewStore},
+    types::ViewTable,
+};
+use tokio_util::sync::CancellationToken;
+
+const ROUNDS: usize = 5;
+const KEYS: u64 = 20_000;
+const PROGRAM: &str = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, count: {add: [{coalesce: [{view: count}, 0]}, 1]}, last: {event: payload.reference}}}}";
+
+/// What a run took, per event.
+#[derive(Clone, Copy)]
+struct Taken {
+    rate: f64,
+    cpu_us: f64,
+}
+
+/// The CPU time of this process so far, of all its threads.
+fn cpu() -> Duration {
+    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        usage.tv_sec.try_into().unwrap_or(0),
+        usage.tv_nsec.try_into().unwrap_or(0),
+    )
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of events are far below 2^52"
+)]
+fn taken(events: u64, since: Instant, cpu_before: Duration) -> Taken {
+    let events = events as f64;
+    Taken {
+        rate: events / since.elapsed().as_secs_f64(),
+        cpu_us: cpu().saturating_sub(cpu_before).as_secs_f64() * 1e6 / events,
+    }
+}
+
+fn median(mut runs: Vec<Taken>) -> Taken {
+    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    runs[runs.len() / 2]
+}
+
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` runs this too, and wants to know only that it is there.
+    if env::args().any(|argument| argument == "--test")
+        || !env::args().any(|argument| argument == "--bench")
+    {
+        return;
+    }
+    let events = env::var("PROJECTION_BENCH_EVENTS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(400_000);
+    println!("load {}", load());
+    for program in nats::servers() {
+        measure(&program, events).await;
+    }
+    println!("load {}", load());
+}
+
+async fn measure(program: &Path, events: u64) {
+    let nats = Nats::start(program);
+    publish(&nats.stream(RetentionPolicy::Limits).await, events).await;
+    println!("R5 {}: {events} events, {KEYS} keys", program.display());
+    let (mut served, mut rebuilt) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (one, other) = node(&nats, events).await;
+        served.push(one);
+        rebuilt.push(other);
+    }
+    // Each rebuild over what was served right before it, because the machine changes meanwhile.
+    let mut ratios: Vec<f64> = served
+        .iter()
+        .zip(&rebuilt)
+        .map(|(served, rebuilt)| rebuilt.rate / served.rate)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    for (name, runs) in [
+        ("served, batches of 5,000", served),
+        ("rebuilt beside it", rebuilt),
+    ] {
+        let Taken { rate, cpu_us } = median(runs);
+        println!("  {name:34} {rate:>9.0}/s   {cpu_us:>6.2} us CPU");
+    }
+    let ratio = ratios[ratios.len() / 2];
+    let word = if ratio >= 1.5 { "met" } else { "MISSED" };
+    println!("  R5: {ratio:.2} of {ratios:.2?} (goal 1.50: {word})");
+}
+
+async fn publish(context: &Context, events: u64) {
+    let mut acknowledged = Vec::with_capacity(1_000);
+    for number in 0..events {
+        let account = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % KEYS;
+        let event = format!(
+            r#"{{"tenant_id":"","aggregate_id":"account-{account:08}","aggregate_type":"account","event_type":"Deposited","payload":{{"amount":{},"currency":"EUR","reference":"transfer-{number:012}"}},"timestamp":"2026-01-01T00:00:00.000Z","event_id":"event-{number:016}","correlation_id":"request-{number:012}","schema_version":1}}"#,
+            number % 1_000
+        );
+        acknowledged.push(
+            context
+                .publish("ev.0", event.into())
+                .await
+                .expect("published"),
+        );
+        if acknowledged.len() == 1_000 || number + 1 == events {
+            for one in acknowledged.drain(..) {
+                one.await.expect("acknowledged");
+            }
+        }
+    }
+}
+
+/// The rate of what is served, at the batches of a node that is not behind, and then that of a rebuild beside it.
+async fn node(nats: &Nats, events: u64) -> (Taken, Taken) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("manifest.yaml");
+    let text = format!("projections:\n- {{view_type: account, program: {PROGRAM}}}\n");
+    fs::write(&file, text).expect("a file");
+    let manifest = ProjectionManifest::load(&file, 100_000).expect("a manifest");
+    let mut settings = Settings::default();
+    settings.nats_url = nats.url();
+    STREAM.clone_into(&mut settings.stream);
+    settings.catch_up = settings.batch;
+    settings.rebuild.cutover = Cutover::Command;
+    let options = StoreOptions {
+        engine: Engine::Mdbx,
+        bytes_max: 4 << 30,
+        durability: Durability::Commit,
+    };
+    let store = Arc::new(ViewStore::open(&folder.path().join("store"), options).expect("a store"));
+    let sources = Arc::new(JetStreamSources::new(&settings));
+    let (node, handle) = Node::new(
+        manifest,
+        Arc::clone(&store),
+        sources,
+        &settings,
+        NodeMode::Serving,
+    );
+    let stop = CancellationToken::new();
+    let (start, before) = (Instant::now(), cpu());
+    let stopping = stop.clone();
+    let running = tokio::spawn(async move { node.run(&stopping).await });
+    let mut status = handle.status();
+    let reached = status.wait_for(|status| status.has_reached(events)).await;
+    reached.expect("it runs");
+    let served = taken(events, start, before);
+    let (start, before) = (Instant::now(), cpu());
+    let projection = "account".to_owned();
+    let begun = handle
+        .ask(Command::Rebuild {
+            projection,
+            from: 1,
+        })
+        .await;
+    assert_eq!(begun.expect("it begins").generation, "account@2");
+    let shadow = ViewTable {
+        view_type: "account".into(),
+        generation: 2,
+    };
+    while floor(&store, &shadow) < events {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let rebuilt = taken(events, start, before);
+    stop.cancel();
+    running.await.expect("no panic").expect("a clean end");
+    (served, rebuilt)
+}
+
+fn floor(store: &ViewStore, table: &ViewTable) -> u64 {
+    let snapshot = store.snapshot().expect("a snapshot");
+    let checkpoint = snapshot.checkpoint(table).expect("a checkpoint");
+    checkpoint.map_or(0, |checkpoint| checkpoint.floor)
+}
