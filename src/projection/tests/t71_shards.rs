@@ -14,12 +14,14 @@ use std::{
 
 use accounts::{applied, deposit, dump, manifest, run_until, settings, store, table};
 use projection::{
+    manifest::ProjectionManifest,
     pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
     quarantine::Fault,
     settings::Durability,
     shards::{ShardLayout, Share},
     storage::{Fence, ViewStore},
     stream::{BlockedReason, MemorySource},
+    types::ViewTable,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +53,10 @@ async fn run(
     source: &MemorySource,
 ) -> ShardStatus {
     let shard = Shard::new(manifest(policy), Arc::clone(store), options);
+    run_one(&shard, source).await
+}
+
+async fn run_one(shard: &Shard, source: &MemorySource) -> ShardStatus {
     let status = shard.status();
     let mut watched = shard.status();
     let stop = CancellationToken::new();
@@ -195,6 +201,27 @@ async fn a_store_is_never_read_as_that_of_another_shard_or_number_of_shards() {
     }
     let status = run(&store, "skip", options(share(3, 0), 50), &source).await;
     assert_eq!(status.state, ShardState::Stopped, "{status:?}");
+
+    // What the status says does mend it: another generation is made in the new shards, beside the one that is there.
+    let first = manifest("skip");
+    let next = first.projections().iter().map(|projection| {
+        let mut projection = projection.clone();
+        projection.table.generation = 2;
+        projection
+    });
+    let next = ProjectionManifest::of(next.collect());
+    let shard = Shard::new(next, Arc::clone(&store), options(share(4, 0), 50));
+    let status = run_one(&shard, &source).await;
+    assert_eq!(status.state, ShardState::Stopped, "{status:?}");
+    let snapshot = store.snapshot().unwrap();
+    let mark = |generation| {
+        let table = ViewTable {
+            generation,
+            ..table("account")
+        };
+        snapshot.checkpoint(&table).unwrap().unwrap().shard.unwrap()
+    };
+    assert_eq!((mark(1).count, mark(2).count), (3, 4));
 }
 
 #[tokio::test]
