@@ -5,9 +5,12 @@
 
 mod accept;
 mod check;
+mod healthcheck;
+mod log;
 mod node;
 mod quarantine;
 mod rebuild;
+mod remote;
 mod run;
 mod status;
 
@@ -19,9 +22,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-
 use node::Node;
+
+use crate::settings::LogFormat;
 
 /// Folds events of a JetStream stream into durable views.
 #[derive(Parser)]
@@ -43,6 +46,7 @@ enum Command {
     /// Say what can be set, and by which variables.
     Settings,
     Status(status::Status),
+    Healthcheck(healthcheck::Healthcheck),
     Quarantine(quarantine::Quarantine),
     Rebuild(rebuild::Rebuild),
     AcceptGap(accept::AcceptGap),
@@ -54,32 +58,40 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Does what the arguments of the process say.
 pub async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     match run(Arguments::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "projection: {}", with_causes(&*error));
+            warn(&*error);
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(arguments: Arguments) -> Outcome {
-    let settings = arguments.settings.as_deref();
-    match arguments.command {
-        Command::Run => run::run(Node::load(settings)?).await,
-        Command::Check => check::check(&Node::load(settings)?),
-        Command::Settings => check::settings(),
-        Command::Status(command) => command.run(&Node::load(settings)?).await,
-        Command::Quarantine(command) => command.run(&Node::load(settings)?).await,
-        Command::Rebuild(command) => command.run(&Node::load(settings)?),
-        Command::AcceptGap(command) => command.run(&Node::load(settings)?).await,
-        Command::AcceptProgram(command) => command.run(&Node::load(settings)?),
+    let file = arguments.settings.as_deref();
+    let node = || Node::load(file);
+    if let Command::Run = arguments.command {
+        let node = node()?;
+        log::begin(node.settings.log_format);
+        return run::run(node).await;
     }
+    log::begin(LogFormat::Text);
+    match arguments.command {
+        Command::Run => unreachable!("it was done above"),
+        Command::Check => check::check(&node()?),
+        Command::Settings => check::settings(),
+        Command::Status(command) => command.run(node).await,
+        Command::Healthcheck(command) => command.run(|| node::settings(file)).await,
+        Command::Quarantine(command) => command.run(&node()?).await,
+        Command::Rebuild(command) => command.run(&node()?),
+        Command::AcceptGap(command) => command.run(&node()?).await,
+        Command::AcceptProgram(command) => command.run(&node()?),
+    }
+}
+
+/// Says what went wrong.
+fn warn(error: &dyn Error) {
+    let _ = writeln!(io::stderr(), "projection: {}", with_causes(error));
 }
 
 /// An error with what caused it, in one line.

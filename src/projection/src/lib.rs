@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`admin`], [`http`], [`command`].
+//! Suggested order of reading: [`types`], [`settings`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`metrics`], [`health`], [`admin`], [`http`], [`command`].
 
 mod hex;
 
@@ -16,6 +16,8 @@ pub mod program;
 pub mod quarantine;
 pub mod storage;
 
+pub mod health;
+pub mod metrics;
 pub mod pipeline;
 pub mod stream;
 

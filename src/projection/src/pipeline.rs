@@ -8,9 +8,13 @@ mod commit;
 mod decode;
 mod fold;
 mod lane;
+mod note;
+mod rest;
 mod session;
 mod shard;
 mod status;
 
+pub(crate) use commit::since;
+pub use rest::Rest;
 pub use shard::{Shard, ShardOptions};
 pub use status::{ProjectionState, ShardState, ShardStatus};

@@ -75,6 +75,23 @@ pub struct Settings {
     pub breaker_pause: Duration,
     /// Where HTTP is answered; `None` where it is not.
     pub http_listen: Option<SocketAddr>,
+    /// How many events a ready node may be behind; `None` where any number.
+    pub ready_lag_max: Option<u64>,
+    /// How long events may wait without a commit.
+    pub stall_after: Duration,
+    /// How long a node that was told to stop may take to commit what it has.
+    pub grace: Duration,
+    /// How the log is written.
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs, an object a line.
+    Json,
 }
 
 /// How the stream is read.
@@ -151,6 +168,10 @@ impl Default for Settings {
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
             http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
+            ready_lag_max: None,
+            stall_after: Duration::from_secs(30),
+            grace: Duration::from_secs(8),
+            log_format: LogFormat::Text,
         }
     }
 }

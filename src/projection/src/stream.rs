@@ -7,6 +7,7 @@ mod checks;
 mod jetstream;
 mod memory;
 mod order;
+mod probe;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use checks::{BlockedReason, Expected, examine};
 pub use jetstream::JetStreamSource;
 pub use memory::MemorySource;
 pub use order::Order;
+pub use probe::{Probed, StreamProbe};
 
 /// A message of the stream.
 #[derive(Debug, Clone)]
@@ -69,6 +71,19 @@ pub enum Interruption {
     Ended,
 }
 
+impl Interruption {
+    /// As it is called in metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Disorder => "disorder",
+            Self::MissedHeartbeat => "missed_heartbeat",
+            Self::Reconnected => "reconnected",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Why a stream could not be read. All of it may pass; none of it skips anything.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -81,6 +96,17 @@ pub enum StreamError {
     Missing {
         /// Its name.
         stream: String,
+    },
+    /// There is no server.
+    #[error(
+        "NATS cannot be reached at {url}; start it with JetStream (nats-server -js), or set nats_url"
+    )]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server did not do what it was asked.
     #[error("the server did not {operation}")]

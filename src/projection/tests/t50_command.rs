@@ -37,7 +37,7 @@ impl Node {
         )
         .unwrap();
         let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nhttp_listen: 127.0.0.1:0\n",
+            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nhttp_listen: none\n",
             nats.url(),
             path("store").display(),
             path("manifest.yaml").display(),
@@ -75,7 +75,7 @@ impl Node {
     fn status(&self) -> Option<Value> {
         let output = self.run(&["status", "--json"]);
         let all: Value = serde_json::from_slice(&output.stdout).ok()?;
-        all.get(0).cloned()
+        all["projections"].get(0).cloned()
     }
 
     /// Asks a node that runs until its status is as `wanted`.

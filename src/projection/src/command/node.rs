@@ -14,10 +14,15 @@ pub(super) struct Node {
     pub(super) manifest: ProjectionManifest,
 }
 
+/// The settings of the file and the environment.
+pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
+    let variables: BTreeMap<String, String> = env::vars().collect();
+    Ok(Settings::load(file, &variables)?)
+}
+
 impl Node {
     pub(super) fn load(file: Option<&Path>) -> Result<Self, Box<dyn Error>> {
-        let variables: BTreeMap<String, String> = env::vars().collect();
-        let settings = Settings::load(file, &variables)?;
+        let settings = settings(file)?;
         let manifest = ProjectionManifest::load(&settings.manifest, settings.gas_max)?;
         Ok(Self { settings, manifest })
     }

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decode::Tenancy,
     fold::{FoldLimits, Folder, lowest_floor},
+    rest::{Door, Rest, Wanted},
     session::{self, SessionEnd},
     status::{ProjectionState, ShardState, ShardStatus},
 };
 use crate::{
     hex,
     manifest::{Projection, ProjectionManifest},
+    metrics::Metrics,
     settings::{BatchLimits, Durability, Settings},
     storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
@@ -33,6 +35,7 @@ pub struct ShardOptions {
     pub(super) tenancy: Tenancy,
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
+    pub(super) metrics: Arc<Metrics>,
     filter_hash: String,
 }
 
@@ -57,8 +60,14 @@ impl ShardOptions {
             },
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
+            metrics: Arc::default(),
             filter_hash: filter_hash(&settings.subjects),
         }
+    }
+
+    /// Where what it does is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// What the views of `projection` must be made of.
@@ -98,6 +107,7 @@ pub struct Shard {
     store: Arc<ViewStore>,
     options: ShardOptions,
     status: watch::Sender<ShardStatus>,
+    door: Door,
 }
 
 impl Shard {
@@ -111,12 +121,31 @@ impl Shard {
             store,
             options,
             status: watch::Sender::default(),
+            door: Door::default(),
         }
     }
 
     /// What the shard does, from now on.
     pub fn status(&self) -> watch::Receiver<ShardStatus> {
         self.status.subscribe()
+    }
+
+    /// Lets the shard hold still until what this returns is dropped: the store may be changed then.
+    ///
+    /// Only while it runs, or it is waited for without end.
+    pub async fn rest(&self) -> Rest {
+        self.door.rest().await
+    }
+
+    /// Runs until `stop` is cancelled. Where nothing goes on it waits until somebody has changed the store, and looks again.
+    pub async fn run_on(&self, source: &mut dyn EventSource, stop: &CancellationToken) {
+        loop {
+            self.run(source, stop).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                wanted = self.door.next() => wanted.hold().await,
+            }
+        }
     }
 
     /// Runs until `stop` is cancelled, or nothing goes on: then the status says why. All that was folded is in the store when it returns.
@@ -129,15 +158,20 @@ impl Shard {
                 Ok(folders) if folders.is_empty() => break ShardState::Blocked,
                 Ok(folders) => {
                     self.show(ShardState::Running);
+                    let pause = stop.child_token();
                     let session = session::run(
                         source,
                         folders,
                         &self.store,
                         &self.options,
                         &self.status,
-                        stop,
+                        &pause,
                     );
-                    self.after(session.await)
+                    let (end, wanted) = self.until_wanted(session, &pause).await;
+                    if let Some(wanted) = wanted {
+                        self.hold_still(wanted).await;
+                    }
+                    self.after(end)
                 }
                 Err(again) => again,
             };
@@ -146,12 +180,38 @@ impl Shard {
                 Again::Later(why) => {
                     tracing::warn!(%why, "waiting");
                     self.show(ShardState::Waiting { why });
-                    let _ = tokio::time::timeout(Self::ASK_AGAIN, stop.cancelled()).await;
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(Self::ASK_AGAIN) => {}
+                        wanted = self.door.next() => self.hold_still(wanted).await,
+                    }
                 }
                 Again::Never => break ShardState::Blocked,
             }
         };
         self.show(last);
+    }
+
+    /// Runs a session to its end, which somebody may bring about who wants the shard to hold still.
+    async fn until_wanted(
+        &self,
+        session: impl Future<Output = SessionEnd>,
+        pause: &CancellationToken,
+    ) -> (SessionEnd, Option<Wanted>) {
+        let mut session = std::pin::pin!(session);
+        tokio::select! {
+            end = &mut session => (end, None),
+            wanted = self.door.next() => {
+                pause.cancel();
+                (session.await, Some(wanted))
+            }
+        }
+    }
+
+    async fn hold_still(&self, wanted: Wanted) {
+        let why = "an operator changes the store".to_owned();
+        self.show(ShardState::Waiting { why });
+        wanted.hold().await;
     }
 
     fn show(&self, state: ShardState) {
@@ -174,6 +234,7 @@ impl Shard {
             let checked = self.options.examine(projection, &facts, stored.as_ref());
             let state = ProjectionState {
                 floor,
+                published: stored.as_ref().and_then(|stored| stored.published),
                 blocked: checked.as_ref().err().cloned(),
                 parked_keys: 0,
             };
@@ -188,6 +249,7 @@ impl Shard {
                         checkpoint,
                         stored.is_some(),
                         &self.store,
+                        &self.options.metrics,
                     );
                     folders.push(folder.map_err(storage_again)?);
                 }
@@ -214,6 +276,7 @@ impl Shard {
                 tracing::info!(?how, "delivery starts again after the checkpoint");
                 self.status
                     .send_modify(|status| *status.restarts.entry(how).or_default() += 1);
+                self.options.metrics.restarted(how);
                 Again::AtOnce
             }
             SessionEnd::Stream(error) => stream_again(error),
@@ -255,7 +318,9 @@ fn stream_again(error: StreamError) -> Again {
         StreamError::Server { operation, source } => {
             Again::Later(format!("the server did not {operation}: {source}"))
         }
-        error @ StreamError::Missing { .. } => Again::Later(error.to_string()),
+        error @ (StreamError::Missing { .. } | StreamError::Unreachable { .. }) => {
+            Again::Later(error.to_string())
+        }
     }
 }
 

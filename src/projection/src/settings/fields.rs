@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Durability, Engine, Settings, SettingsProblem, SourceKind,
+    Durability, Engine, LogFormat, Settings, SettingsProblem, SourceKind,
     values::{bytes, count, duration, flag, number, position, text, texts},
 };
 
@@ -153,6 +153,22 @@ const FIELDS: &[Field] = &[
     field("http_listen", "where HTTP is answered, or none", |s, v| {
         listen(v).map(|value| s.http_listen = value)
     }),
+    field(
+        "ready_lag_max",
+        "events that a ready node may be behind, or none",
+        |s, v| unless_none(v, number).map(|value| s.ready_lag_max = value),
+    ),
+    field(
+        "stall_after",
+        "how long events may wait without a commit",
+        |s, v| duration(v).map(|value| s.stall_after = value),
+    ),
+    field("grace", "how long stopping may take", |s, v| {
+        duration(v).map(|value| s.grace = value)
+    }),
+    field("log_format", "text or json", |s, v| {
+        log_format(v).map(|value| s.log_format = value)
+    }),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -273,13 +289,31 @@ fn durability(value: &Value) -> Result<Durability, String> {
 }
 
 fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {
+    let address = |value: &Value| {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090".to_owned())
+    };
+    unless_none(value, address)
+}
+
+fn unless_none<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     if value.as_str() == Some("none") {
         return Ok(None);
     }
-    let address = value.as_str().and_then(|text| text.parse().ok());
-    address
+    read(value)
         .map(Some)
-        .ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090, or none".to_owned())
+        .map_err(|wanted| format!("{wanted}, or none"))
+}
+
+fn log_format(value: &Value) -> Result<LogFormat, String> {
+    match value.as_str() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err("must be text or json".to_owned()),
+    }
 }
 
 fn lanes(value: &Value) -> Result<usize, String> {

@@ -5,6 +5,9 @@ use crate::types::ViewTable;
 /// `{type}@{generation}` to its checkpoint.
 pub(super) const CHECKPOINTS: &str = "c";
 
+/// What the node notes for itself.
+pub(super) const NODE: &str = "n";
+
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
     name('v', table)
