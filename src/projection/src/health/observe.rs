@@ -20,6 +20,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(1);
 /// How often the store is written where nobody else does.
 const PROBED_EVERY: Duration = Duration::from_secs(10);
+/// How long a write may take. A commit that is being written is waited for.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 /// Over how many observations rates are told.
 const RATED_OVER: usize = 5;
 
@@ -49,14 +51,18 @@ pub(super) struct Quarantined {
 struct Memory {
     stall: StallDetector,
     rates: VecDeque<(Instant, BTreeMap<ViewTable, u64>)>,
-    /// How many commits there were when the store was last looked at, and when that was.
-    looked_at: Option<(u64, Instant)>,
     told_of_connection: bool,
 }
 
 impl Health {
     /// Observes until `stop` is cancelled.
     pub async fn observe(self: Arc<Self>, probe: StreamProbe, stop: CancellationToken) {
+        let of_store = Arc::clone(&self).observe_store(stop.clone());
+        let of_stream = self.observe_stream(probe, stop);
+        tokio::join!(of_store, of_stream);
+    }
+
+    async fn observe_stream(self: Arc<Self>, probe: StreamProbe, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut memory = Memory::default();
@@ -67,28 +73,21 @@ impl Health {
             }
             let probed = probe.probe().await;
             let status = self.status.borrow().clone();
-            let mut observed = self.observed();
+            let before = self.observed();
             tell_of_connection(
                 &probe,
-                observed.probed.connected,
+                before.probed.connected,
                 probed.connected,
                 &mut memory,
             );
+            let stalled = self.stalled(&status, &probed, &mut memory.stall);
+            tell_of_stall(before.stalled.as_deref(), stalled.as_deref());
+            let rates = memory.rate(self.metrics.folded_in_all());
+            let mut observed = lock(&self.observed);
             observed.last = probed.last.unwrap_or(observed.last);
             observed.probed = probed;
-            self.look_at_store(&mut observed, &mut memory).await;
-            observed.rates = memory.rate(self.metrics.folded_in_all());
-            let stalled = self.stalled(&status, &observed, &mut memory.stall);
-            if let Some(waits) = &stalled
-                && observed.stalled.is_none()
-            {
-                tracing::warn!(%waits, "stalled");
-            }
-            if stalled.is_none() && observed.stalled.is_some() {
-                tracing::info!("it goes on after a stall");
-            }
+            observed.rates = rates;
             observed.stalled = stalled;
-            *lock(&self.observed) = observed;
         }
     }
 
@@ -96,46 +95,71 @@ impl Health {
     fn stalled(
         &self,
         status: &ShardStatus,
-        observed: &Observed,
+        probed: &Probed,
         stall: &mut StallDetector,
     ) -> Option<String> {
         let going_on = status
             .projections
             .values()
             .filter(|state| state.blocked.is_none());
-        let behind = going_on
-            .map(|state| observed.probed.behind(state.floor))
-            .max();
+        let behind = going_on.map(|state| probed.behind(state.floor)).max();
         let behind = behind.unwrap_or(0);
         let commits = self.metrics.commits();
         let stands = stall.look(Instant::now(), behind > 0, commits, self.stall_after)?;
         Some(format!(
             "{behind} events wait and nothing was committed for {} s: it waits for {}",
             stands.as_secs(),
-            waits_for(status, &observed.probed)
+            waits_for(status, probed)
         ))
     }
 
-    /// Looks where something was committed, and now and then.
-    async fn look_at_store(self: &Arc<Self>, observed: &mut Observed, memory: &mut Memory) {
-        let commits = self.metrics.commits();
-        let now = Instant::now();
-        let quiet = match memory.looked_at {
-            Some((seen, at)) if seen == commits && now - at < PROBED_EVERY => return,
-            Some((seen, _)) => seen == commits,
-            None => false,
+    /// Looks at the store where something was committed, and now and then, until `stop` is cancelled.
+    ///
+    /// Beside the rest, because a write may hang, which is just what somebody wants to be told.
+    async fn observe_store(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked_at: Option<(u64, Instant)> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let commits = self.metrics.commits();
+            let quiet = looked_at.is_some_and(|(seen, _)| seen == commits);
+            if quiet && looked_at.is_some_and(|(_, at)| at.elapsed() < PROBED_EVERY) {
+                continue;
+            }
+            looked_at = Some((commits, Instant::now()));
+            let health = Arc::clone(&self);
+            // What was just committed shows that the store can be written.
+            let mut looking = spawn_blocking(move || health.look_at_store(quiet));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = &mut looking => continue,
+                () = tokio::time::sleep(WRITTEN_WITHIN) => {}
+            }
+            let hangs = format!("a write takes longer than {WRITTEN_WITHIN:?}");
+            lock(&self.observed).unwritable = Some(hangs);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looking => {}
+            }
+        }
+    }
+
+    fn look_at_store(&self, by_writing: bool) {
+        let written = if by_writing {
+            self.store.probe()
+        } else {
+            Ok(())
         };
-        memory.looked_at = Some((commits, now));
-        let health = Arc::clone(self);
-        // What was just committed shows that the store can be written.
-        let looked = spawn_blocking(move || {
-            let writable = if quiet { health.store.probe() } else { Ok(()) };
-            (health.quarantine(), health.store.used_bytes(), writable)
-        });
-        let (quarantine, used_bytes, writable) = looked.await.expect("looking does not panic");
+        let quarantine = self.quarantine();
+        let used_bytes = self.store.used_bytes();
+        let mut observed = lock(&self.observed);
         observed.quarantine = quarantine;
         observed.used_bytes = used_bytes.unwrap_or(observed.used_bytes);
-        observed.unwritable = writable.err().map(|error| error.to_string());
+        observed.unwritable = written.err().map(|error| error.to_string());
     }
 
     /// What is in quarantine, of what can be read.
@@ -162,6 +186,15 @@ fn tell_of_connection(probe: &StreamProbe, before: bool, now: bool, memory: &mut
             url = probe.url(),
             "NATS cannot be reached; start it with JetStream (nats-server -js), or set nats_url: the node goes on by itself"
         ),
+        _ => {}
+    }
+}
+
+/// Says when a stall begins and ends.
+fn tell_of_stall(before: Option<&str>, now: Option<&str>) {
+    match (before, now) {
+        (None, Some(waits)) => tracing::warn!(waits, "stalled"),
+        (Some(_), None) => tracing::info!("it goes on after a stall"),
         _ => {}
     }
 }
