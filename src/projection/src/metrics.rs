@@ -179,13 +179,18 @@ impl Default for Metrics {
         ];
         build.get_or_create(&labels).set(1);
         shown(r, "build_info", build);
+        let restarts = Family::<Labels, Counter>::default();
+        // From 0 on, or the first of each would not be seen as a rise.
+        for why in Interruption::ALL {
+            drop(restarts.get_or_create(&vec![("reason", why.name().to_owned())]));
+        }
         let seconds_of_each = || Histograms::new_with_constructor(seconds);
         Self {
             now: Now::new(r),
             received: shown(r, "events_received", Counter::default()),
             folded: shown(r, "events_folded", Family::default()),
             duplicates: shown(r, "events_duplicate", Family::default()),
-            restarts: shown(r, "restarts", Family::default()),
+            restarts: shown(r, "restarts", restarts),
             fold_seconds: shown(r, "fold_seconds", seconds_of_each()),
             gas: shown(r, "gas", Histograms::new_with_constructor(amounts)),
             batch_events: shown(r, "batch_events", amounts()),

@@ -72,6 +72,15 @@ pub enum Interruption {
 }
 
 impl Interruption {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Gap,
+        Self::Disorder,
+        Self::MissedHeartbeat,
+        Self::Reconnected,
+        Self::Ended,
+    ];
+
     /// As it is called in metrics and reports.
     pub fn name(self) -> &'static str {
         match self {

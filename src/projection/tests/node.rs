@@ -11,8 +11,6 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::nats::{Nats, STREAM};
-
 /// Far longer than a node needs, so running out of it means that it does not get there.
 const WITHIN: Duration = Duration::from_mins(1);
 
@@ -23,16 +21,20 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node that answers no HTTP.
-    pub(crate) fn new(nats: &Nats, policy: &str) -> Self {
-        Self::with(nats, policy, "http_listen: none\n")
+    pub(crate) fn new(nats_url: &str, policy: &str) -> Self {
+        Self::with(nats_url, policy, "http_listen: none\n")
     }
 
     /// A node that answers HTTP, with `more` settings.
-    pub(crate) fn served(nats: &Nats, policy: &str, more: &str) -> Self {
-        Self::with(nats, policy, &format!("http_listen: 127.0.0.1:0\n{more}"))
+    pub(crate) fn served(nats_url: &str, policy: &str, more: &str) -> Self {
+        Self::with(
+            nats_url,
+            policy,
+            &format!("http_listen: 127.0.0.1:0\n{more}"),
+        )
     }
 
-    fn with(nats: &Nats, policy: &str, more: &str) -> Self {
+    fn with(nats_url: &str, policy: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let program = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, applied: {append: {to: {view: applied}, value: {meta: stream_seq}, cap: 1000}}}}}";
@@ -44,8 +46,7 @@ impl Node {
         )
         .unwrap();
         let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\n{more}",
-            nats.url(),
+            "nats_url: {nats_url}\nstream: EVENTS\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\n{more}",
             path("store").display(),
             path("manifest.yaml").display(),
         );
@@ -72,17 +73,19 @@ impl Node {
         self.command(arguments).output().unwrap()
     }
 
-    pub(crate) fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Running {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("log"))
             .unwrap();
-        self.command(&["run"])
+        let child = self
+            .command(&["run"])
             .env("RUST_LOG", "info")
             .stderr(Stdio::from(log))
             .spawn()
-            .unwrap()
+            .unwrap();
+        Running(child)
     }
 
     /// What nodes wrote to the log until now.
@@ -119,10 +122,35 @@ impl Node {
     }
 }
 
-pub(crate) fn stop(mut child: Child) -> i32 {
-    let pid = Pid::from_child(&child);
-    kill_process(pid, Signal::TERM).unwrap();
-    child.wait().unwrap().code().expect("it ends by itself")
+/// A node that runs, and is killed with the test that is over.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    /// Its exit code, when it has ended.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn stop(mut child: Running) -> i32 {
+    child.signal(Signal::TERM);
+    child.wait().expect("it ends by itself")
 }
 
 #[track_caller]
@@ -157,10 +185,6 @@ pub(crate) async fn until_status(url: &str, status: u16) -> Value {
         (answered == status).then(|| serde_json::from_str(&body).unwrap())
     })
     .await
-}
-
-pub(crate) fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 /// Another process that writes to a store, so that the node's writes wait.

@@ -28,7 +28,7 @@ async fn a_node_that_is_killed_under_load_again_and_again_ends_with_each_event_o
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "halt");
+    let node = Node::new(&nats.url(), "halt");
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -38,8 +38,7 @@ async fn a_node_that_is_killed_under_load_again_and_again_ends_with_each_event_o
         for _ in 0..rng.usize(20..80) {
             last = publish(&context, deposit(&format!("a-{}", rng.u32(0..9)), 1)).await;
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
     }
     let child = node.start();
     node.wait_for(|status| status["floor"] == last);
@@ -60,7 +59,7 @@ async fn what_the_status_names_as_mending_a_blocked_projection_does_mend_it() {
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "halt");
+    let node = Node::new(&nats.url(), "halt");
     says(&node.run(&["check"]), "are right: account@1");
     publish(&context, deposit("a", 1)).await;
     publish(&context, event("a", "Deposited", "\"one\"")).await;
@@ -131,7 +130,7 @@ async fn a_parked_view_takes_its_events_in_order_when_the_first_was_dropped_and_
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "park-key");
+    let node = Node::new(&nats.url(), "park-key");
     for amount in ["1", "null", "2", "3"] {
         publish(&context, event("a", "Deposited", amount)).await;
     }

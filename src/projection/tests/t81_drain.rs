@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Instant};
 use accounts::{applied, deposit, manifest};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
 use nats::{Nats, servers};
-use node::{Node, signal, stop, until, until_status};
+use node::{Node, stop, until, until_status};
 use projection::{
     health::Health,
     pipeline::{Shard, ShardOptions},
@@ -35,7 +35,7 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
     // What is only in memory between syncs must be brought to the disk by the drain.
-    let node = Node::served(&nats, "halt", "durability: 100ms\n");
+    let node = Node::served(&nats.url(), "halt", "durability: 100ms\n");
     let publishing = tokio::spawn(async move {
         let mut last = 0;
         for number in 0..1_500 {
@@ -44,7 +44,7 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
         last
     });
     for round in 0..4 {
-        let child = node.start();
+        let mut child = node.start();
         let url = node.url().await;
         until_status(&format!("{url}/health"), 200).await;
         until("it folds", async || {
@@ -61,9 +61,8 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
         } else {
             Signal::INT
         };
-        signal(&child, with);
-        let ended = child.wait_with_output().unwrap().status;
-        assert_eq!(ended.code(), Some(0));
+        child.signal(with);
+        assert_eq!(child.wait(), Some(0));
         assert!(begun.elapsed() < Settings::default().grace);
         let store = store(&node.store());
         let table = accounts::table("account");
@@ -102,7 +101,7 @@ async fn a_node_that_cannot_commit_ends_at_its_grace_and_at_once_when_it_is_told
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
     for (grace, twice, code) in [("500ms", false, 4), ("10m", true, 130)] {
-        let node = Node::served(&nats, "halt", &format!("grace: {grace}\n"));
+        let node = Node::served(&nats.url(), "halt", &format!("grace: {grace}\n"));
         let mut child = node.start();
         let url = node.url().await;
         until_status(&format!("{url}/ready"), 200).await;
@@ -115,7 +114,7 @@ async fn a_node_that_cannot_commit_ends_at_its_grace_and_at_once_when_it_is_told
                 .then_some(())
         })
         .await;
-        signal(&child, Signal::TERM);
+        child.signal(Signal::TERM);
         if twice {
             until_status(&format!("{url}/ready"), 503).await;
             until("it drains", async || {
@@ -124,9 +123,9 @@ async fn a_node_that_cannot_commit_ends_at_its_grace_and_at_once_when_it_is_told
             .await;
             let (_, body) = node::get(&format!("{url}/status")).await;
             assert!(body.contains("\"state\":\"draining\""), "{body}");
-            signal(&child, Signal::TERM);
+            child.signal(Signal::TERM);
         }
-        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(child.wait(), Some(code));
         writer.end();
     }
 }
