@@ -277,7 +277,7 @@ async fn a_parked_view_is_mended_on_a_node_that_runs_and_goes_on_taking_events()
     // Without an address: the store is owned, so its owner is asked.
     says(
         &node.run(&["quarantine", "ls", "account"]),
-        "Contract a at view.balance",
+        "Contract a at arithmetic",
     );
     says(
         &node.run(&["quarantine", "show", "account", "2", "--url", &url]),
@@ -349,7 +349,8 @@ async fn status_info_and_page_say_the_same_of_a_node_that_runs_and_of_its_folder
     let of_node = until("quarantine is counted", async || {
         let output = node.run(&["status", "--json", "--url", &url]);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (report["projections"][0]["quarantined"] == 1).then_some(report)
+        let state = &report["projections"][0];
+        (state["quarantined"] == 1 && report["stream_last"] == last).then_some(report)
     })
     .await;
     let of_folder = node.status().unwrap();

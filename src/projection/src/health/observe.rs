@@ -38,6 +38,13 @@ pub(super) struct Observed {
     pub(super) stalled: Option<String>,
 }
 
+impl Observed {
+    /// The last sequence that is known of: what was delivered since the server told is of the stream too.
+    pub(super) fn known(&self, floor: u64) -> u64 {
+        self.last.max(self.probed.delivered).max(floor)
+    }
+}
+
 /// How much is in quarantine.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Quarantined {
@@ -51,7 +58,8 @@ pub(super) struct Quarantined {
 struct Memory {
     stall: StallDetector,
     rates: VecDeque<(Instant, BTreeMap<ViewTable, u64>)>,
-    told_of_connection: bool,
+    /// How often it was looked for a connection.
+    looks: u32,
 }
 
 impl Health {
@@ -177,12 +185,12 @@ impl Health {
 
 /// Says when NATS comes and goes.
 fn tell_of_connection(probe: &StreamProbe, before: bool, now: bool, memory: &mut Memory) {
-    let told = memory.told_of_connection;
-    memory.told_of_connection = true;
+    memory.looks += 1;
     match (before, now) {
         (false, true) => tracing::info!(url = probe.url(), "NATS answers"),
         (true, false) => tracing::warn!(url = probe.url(), "NATS is away"),
-        (false, false) if !told => tracing::warn!(
+        // A connection that is only being made is not missing yet.
+        (false, false) if memory.looks == 2 => tracing::warn!(
             url = probe.url(),
             "NATS cannot be reached; start it with JetStream (nats-server -js), or set nats_url: the node goes on by itself"
         ),

@@ -210,7 +210,7 @@ impl Health {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
             stream: self.stream.clone(),
-            stream_last: observed.last,
+            stream_last: observed.known(0),
             nats_connected: observed.probed.connected,
             committer_heartbeat_age_s: self.metrics.last_beat().map(age),
             stalled: observed.stalled.clone(),
@@ -243,7 +243,7 @@ impl Health {
             ProjectionReport {
                 projection: table.to_string(),
                 floor: state.floor,
-                stream_last: observed.last,
+                stream_last: observed.known(state.floor),
                 behind,
                 lag_seconds: state.published.filter(|_| behind > 0).map_or(0.0, old),
                 rate: observed.rates.get(table).copied().unwrap_or_default(),

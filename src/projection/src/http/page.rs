@@ -129,11 +129,11 @@ fn quarantine(body: &mut String, projections: &[ProjectionReport]) {
     for state in with {
         let name = escape(&state.projection);
         let oldest = state.quarantine_oldest_s.map_or_else(String::new, |age| {
-            format!(", the oldest since {}", duration(age))
+            format!(", the oldest for {}", duration(age))
         });
         put!(
             body,
-            "<p><b>{name}</b>: {} events{oldest}, {} views wait. <a href=\"quarantine/{name}\">Show them</a></p><p class=\"mend\">→ projection quarantine list {name}</p>",
+            "<p><b>{name}</b>: {} events{oldest}, {} views parked. <a href=\"quarantine/{name}\">Show them</a></p><p class=\"mend\">→ projection quarantine list {name}</p>",
             grouped(state.quarantined as u64),
             grouped(state.parked_keys as u64)
         );
@@ -180,7 +180,7 @@ fn node(body: &mut String, report: &Report, info: &Info) {
         ),
         ("Version", format!("{} ({})", info.version, info.commit)),
         (
-            "Runs since",
+            "Runs for",
             duration(f64::from(
                 u32::try_from(report.uptime_s).unwrap_or(u32::MAX),
             )),
@@ -230,6 +230,9 @@ fn duration(seconds: f64) -> String {
     if seconds < 10.0 {
         return format!("{seconds:.1} s");
     }
+    if seconds < 60.0 {
+        return format!("{seconds:.0} s");
+    }
     let whole = std::time::Duration::from_secs_f64(seconds).as_secs();
     humantime::format_duration(std::time::Duration::from_secs(whole)).to_string()
 }
@@ -262,6 +265,7 @@ mod tests {
         assert_eq!(bytes(16 << 30), "16.0 GiB");
         assert_eq!(bytes(4_096), "4 KiB");
         assert_eq!(duration(0.25), "0.2 s");
+        assert_eq!(duration(17.4), "17 s");
         assert_eq!(duration(3_661.9), "1h 1m 1s");
     }
 }
