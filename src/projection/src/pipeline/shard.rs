@@ -168,10 +168,18 @@ impl Shard {
                         &pause,
                     );
                     let (end, wanted) = self.until_wanted(session, &pause).await;
-                    if let Some(wanted) = wanted {
-                        self.hold_still(wanted).await;
+                    match (wanted, end) {
+                        // Whatever was found before, the store is another one now.
+                        (Some(wanted), SessionEnd::Stopped | SessionEnd::AllBlocked) => {
+                            self.hold_still(wanted).await;
+                            Again::AtOnce
+                        }
+                        (Some(wanted), end) => {
+                            self.hold_still(wanted).await;
+                            self.after(end)
+                        }
+                        (None, end) => self.after(end),
                     }
-                    self.after(end)
                 }
                 Err(again) => again,
             };
