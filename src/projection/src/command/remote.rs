@@ -26,7 +26,10 @@ pub(super) struct AddressNote {
 impl AddressNote {
     pub(super) fn write(storage: &Path, address: SocketAddr) -> io::Result<Self> {
         let file = storage.join(ADDRESS_FILE);
-        fs::write(&file, reachable(address).to_string())?;
+        // In one step, so that nobody reads half of it.
+        let unfinished = storage.join(format!("{ADDRESS_FILE}.new"));
+        fs::write(&unfinished, reachable(address).to_string())?;
+        fs::rename(&unfinished, &file)?;
         Ok(Self { file })
     }
 }
