@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
@@ -27,6 +28,12 @@ pub enum AdminError {
     /// The stream.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// There is no such projection.
+    #[error("{what}")]
+    NoProjection {
+        /// What is wrong with its name.
+        what: String,
+    },
     /// The name of a view cannot be one.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -73,7 +80,7 @@ pub enum AdminError {
 }
 
 /// What a retry came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retried {
     /// How many events are in the view now.
     pub applied: usize,

@@ -6,6 +6,7 @@
 //! Who owns what is decided in `lease`; what one shard does, in `pipeline`.
 
 mod ask;
+mod health;
 mod host;
 pub mod http;
 
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -24,8 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::health::ClusterHealth;
 use self::host::{Ended, Host};
 use crate::{
+    health::Health,
     lease::{
         Keeper, KeeperOptions, LeaseBoard, LeaseError, Member, MemoryBoard, NatsBoard, Owner,
         Owners, Tenure, Turn,
@@ -65,6 +69,10 @@ pub struct Hosted {
     pub queries: Option<QueryEngine>,
     /// What it does.
     pub status: watch::Receiver<ShardStatus>,
+    /// What it says about itself.
+    pub health: Option<Arc<Health>>,
+    /// What operators ask of it: rebuilds and quarantine, as for a node of one shard.
+    pub operations: Option<Router>,
 }
 
 /// The shards that this node owns.

@@ -5,10 +5,13 @@
 
 mod accept;
 mod check;
+mod healthcheck;
+mod log;
 mod node;
 mod quarantine;
 mod query;
 mod rebuild;
+mod remote;
 mod run;
 mod shards;
 mod status;
@@ -22,11 +25,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-
 use node::{Node, Place};
 
-use crate::shards::ShardId;
+use crate::{settings::LogFormat, shards::ShardId};
 
 /// Folds events of a JetStream stream into durable views.
 #[derive(Parser)]
@@ -52,6 +53,7 @@ enum Command {
     Settings,
     Shards(shards::Shards),
     Status(status::Status),
+    Healthcheck(healthcheck::Healthcheck),
     Quarantine(quarantine::Quarantine),
     Query(query::Query),
     Rebuild(rebuild::Rebuild),
@@ -68,15 +70,10 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Does what the arguments of the process say.
 pub async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
     match run(Arguments::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "projection: {}", with_causes(&*error));
+            warn(&*error);
             ExitCode::FAILURE
         }
     }
@@ -87,12 +84,19 @@ async fn run(arguments: Arguments) -> Outcome {
         file: arguments.settings.as_deref(),
         shard: arguments.shard,
     };
+    if let Command::Run = arguments.command {
+        let node = Node::load(place)?;
+        log::begin(node.settings.log_format);
+        return run::run(node).await;
+    }
+    log::begin(LogFormat::Text);
     match arguments.command {
-        Command::Run => run::run(Node::load(place)?).await,
+        Command::Run => unreachable!("it was done above"),
         Command::Check => check::check(&Node::load(place)?),
         Command::Settings => check::settings(),
         Command::Shards(command) => command.run(&Node::load(place)?).await,
-        Command::Status(command) => command.run(&Node::of_shard(place)?).await,
+        Command::Status(command) => command.run(|| Node::of_shard(place)).await,
+        Command::Healthcheck(command) => command.run(|| node::settings(place.file)).await,
         Command::Quarantine(command) => command.run(&Node::of_shard(place)?).await,
         Command::Query(command) => command.run(place).await,
         Command::Rebuild(command) => command.run(Node::of_shard(place)?).await,
@@ -103,6 +107,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::AcceptGap(command) => command.run(&Node::of_shard(place)?).await,
         Command::AcceptProgram(command) => command.run(&Node::of_shard(place)?),
     }
+}
+
+/// Says what went wrong.
+fn warn(error: &dyn Error) {
+    let _ = writeln!(io::stderr(), "projection: {}", with_causes(error));
 }
 
 /// An error with what caused it, in one line.

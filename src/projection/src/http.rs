@@ -3,6 +3,9 @@
 //! Nobody is authenticated here: it listens to this machine only, unless told otherwise.
 
 mod error;
+pub mod ops;
+mod page;
+pub mod quarantine;
 
 use std::{io, net::SocketAddr};
 

@@ -2,7 +2,7 @@
 //!
 //! The one promise that everything here serves: the views of a projection and its checkpoint are written in one transaction, that checkpoint is the only authority on what was applied, and delivery always starts right after it, in order.
 //!
-//! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`rebuild`], [`lease`], [`cluster`], [`admin`], [`http`], [`command`].
+//! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`rebuild`], [`lease`], [`cluster`], [`metrics`], [`health`], [`admin`], [`http`], [`command`].
 
 mod hex;
 
@@ -18,6 +18,8 @@ pub mod program;
 pub mod quarantine;
 pub mod storage;
 
+pub mod health;
+pub mod metrics;
 pub mod pipeline;
 pub mod stream;
 

@@ -8,9 +8,11 @@ mod commit;
 mod decode;
 mod fold;
 mod lane;
+mod note;
 mod session;
 mod shard;
 mod status;
 
+pub(crate) use commit::since;
 pub use shard::{Shard, ShardOptions};
 pub use status::{ProjectionState, ShardState, ShardStatus};

@@ -33,6 +33,16 @@ pub trait Program: Send + Sync {
         event: &Envelope,
         meta: &Meta<'_>,
     ) -> Result<Outcome, ProgramError>;
+
+    /// The same, with the gas that it took; none where the engine does not count it.
+    fn measured(
+        &self,
+        view: Option<&Value>,
+        event: &Envelope,
+        meta: &Meta<'_>,
+    ) -> (Result<Outcome, ProgramError>, Option<u64>) {
+        (self.project(view, event, meta), None)
+    }
 }
 
 /// What a program may know beside the event.

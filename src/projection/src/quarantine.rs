@@ -39,6 +39,21 @@ pub enum Fault {
     Dropped,
 }
 
+impl Fault {
+    /// As it is stored, and called in metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Tenant => "tenant",
+            Self::Contract => "contract",
+            Self::Gas => "gas",
+            Self::Size => "size",
+            Self::Waiting => "waiting",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// Which event, and of which view where that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordKey {

@@ -21,9 +21,10 @@ mod verify;
 
 pub use error::RebuildError;
 pub use exchange::{ExchangeLimits, exchange, finish_exchange};
+pub(crate) use lineup::find;
 pub use lineup::{Beside, Lineup, lineup};
 
-pub use node::{Command, Done, Node, NodeHandle, NodeMode};
+pub use node::{Command, Done, Node, NodeHandle, NodeMode, Rest};
 pub use options::{Cutover, RebuildOptions};
 pub use progress::{Phase, Progress, Purpose};
 pub use records::{

@@ -100,6 +100,23 @@ pub struct Settings {
     pub query_tokens: Tokens,
     /// What cursors are signed with; where there is none, they end with the process.
     pub query_cursor_secret: Option<Secret>,
+    /// How many events a ready node may be behind; `None` where any number.
+    pub ready_lag_max: Option<u64>,
+    /// How long events may wait without a commit.
+    pub stall_after: Duration,
+    /// How long a node that was told to stop may take to commit what it has.
+    pub grace: Duration,
+    /// How the log is written.
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs, an object a line.
+    Json,
 }
 
 /// How the stream is read.
@@ -185,6 +202,10 @@ impl Default for Settings {
             query_limits: QueryLimits::default(),
             query_tokens: Tokens::default(),
             query_cursor_secret: None,
+            ready_lag_max: None,
+            stall_after: Duration::from_secs(30),
+            grace: Duration::from_secs(8),
+            log_format: LogFormat::Text,
         }
     }
 }

@@ -145,6 +145,27 @@ impl ViewStore {
         })
     }
 
+    /// Whether the store can be written now, by writing a note that means nothing else. It waits for a commit that is being written.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn probe(&self) -> Result<(), StorageError> {
+        self.kv.write(&mut |tables| {
+            tables.put_all(
+                tables::NODE,
+                &mut [(&b"probe"[..], Some(&b""[..]))].into_iter(),
+            )
+        })
+    }
+
+    /// How many bytes the store takes, with those that it will use again.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn used_bytes(&self) -> Result<u64, StorageError> {
+        self.kv.used_bytes()
+    }
+
     /// Brings everything that was committed to the disk.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod checks;
 mod jetstream;
 mod memory;
 mod order;
+mod probe;
 
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use checks::{BlockedReason, Expected, examine};
-pub use jetstream::JetStreamSource;
+pub use jetstream::{JetStreamConnection, JetStreamSource};
 pub use memory::MemorySource;
 pub use order::Order;
+pub use probe::{Probed, StreamProbe};
 
 /// A message of the stream.
 #[derive(Debug, Clone)]
@@ -69,6 +71,28 @@ pub enum Interruption {
     Ended,
 }
 
+impl Interruption {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::Gap,
+        Self::Disorder,
+        Self::MissedHeartbeat,
+        Self::Reconnected,
+        Self::Ended,
+    ];
+
+    /// As it is called in metrics and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Disorder => "disorder",
+            Self::MissedHeartbeat => "missed_heartbeat",
+            Self::Reconnected => "reconnected",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Why a stream could not be read. All of it may pass; none of it skips anything.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -81,6 +105,17 @@ pub enum StreamError {
     Missing {
         /// Its name.
         stream: String,
+    },
+    /// There is no server.
+    #[error(
+        "NATS cannot be reached at {url}; start it with JetStream (nats-server -js), or set nats_url"
+    )]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server did not do what it was asked.
     #[error("the server did not {operation}")]

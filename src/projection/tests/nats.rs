@@ -70,6 +70,11 @@ impl Nats {
     /// Kills the server, and starts it again where it was.
     pub(crate) fn kill_and_restart(&mut self) {
         self.kill();
+        self.restart();
+    }
+
+    /// Starts a server that was killed where it was.
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.program, self.folder.path(), Some(self.port));
         self.wait_for_port();
     }
@@ -94,7 +99,8 @@ impl Nats {
         context
     }
 
-    fn kill(&mut self) {
+    /// Kills the server; its folder stays.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let ports = self.ports_file();

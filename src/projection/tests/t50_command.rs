@@ -2,101 +2,15 @@
 
 mod accounts;
 mod nats;
+mod node;
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use accounts::{applied, deposit, event};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
 use nats::{Nats, STREAM, servers};
+use node::{Node, says, stop};
 use projection::settings::Durability;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-/// Far longer than a node needs, so running out of it means that it does not get there.
-const WITHIN: Duration = Duration::from_mins(1);
-
-struct Node {
-    folder: tempfile::TempDir,
-    settings: PathBuf,
-}
-
-impl Node {
-    fn new(nats: &Nats, policy: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let program = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, applied: {append: {to: {view: applied}, value: {meta: stream_seq}, cap: 1000}}}}}";
-        std::fs::write(
-            path("manifest.yaml"),
-            format!(
-                "projections:\n- {{view_type: account, poison: {policy}, program: {program}}}\n"
-            ),
-        )
-        .unwrap();
-        let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nhttp_listen: 127.0.0.1:0\n",
-            nats.url(),
-            path("store").display(),
-            path("manifest.yaml").display(),
-        );
-        let settings = path("projection.yaml");
-        std::fs::write(&settings, text).unwrap();
-        Self { folder, settings }
-    }
-
-    fn store(&self) -> PathBuf {
-        self.folder.path().join("store")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_projection"));
-        command
-            .args(["--settings"])
-            .arg(&self.settings)
-            .args(arguments);
-        command.env("RUST_LOG", "warn");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn start(&self) -> Child {
-        self.command(&["run"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn status(&self) -> Option<Value> {
-        let output = self.run(&["status", "--json"]);
-        let all: Value = serde_json::from_slice(&output.stdout).ok()?;
-        all.get(0).cloned()
-    }
-
-    /// Asks a node that runs until its status is as `wanted`.
-    fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + WITHIN;
-        let mut last = Value::Null;
-        while Instant::now() < until {
-            last = self.status().unwrap_or_default();
-            if wanted(&last) {
-                return last;
-            }
-        }
-        panic!("within {WITHIN:?} the status was never right; it is {last}");
-    }
-}
-
-fn stop(mut child: Child) -> i32 {
-    let pid = Pid::from_child(&child);
-    kill_process(pid, Signal::TERM).unwrap();
-    child.wait().unwrap().code().expect("it ends by itself")
-}
 
 fn store(folder: &Path) -> std::sync::Arc<projection::storage::ViewStore> {
     accounts::store(folder, Durability::Commit)
@@ -107,13 +21,6 @@ async fn publish(context: &Context, payload: String) -> u64 {
     acknowledged.await.unwrap().sequence
 }
 
-#[track_caller]
-fn says(output: &Output, words: &str) {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(text.contains(words), "{words:?} is not in {text}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_killed_under_load_again_and_again_ends_with_each_event_once() {
     let Some(program) = servers().into_iter().next() else {
@@ -121,7 +28,7 @@ async fn a_node_that_is_killed_under_load_again_and_again_ends_with_each_event_o
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "halt");
+    let node = Node::new(&nats.url(), "halt");
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -131,8 +38,7 @@ async fn a_node_that_is_killed_under_load_again_and_again_ends_with_each_event_o
         for _ in 0..rng.usize(20..80) {
             last = publish(&context, deposit(&format!("a-{}", rng.u32(0..9)), 1)).await;
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill();
     }
     let child = node.start();
     node.wait_for(|status| status["floor"] == last);
@@ -153,7 +59,7 @@ async fn what_the_status_names_as_mending_a_blocked_projection_does_mend_it() {
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "halt");
+    let node = Node::new(&nats.url(), "halt");
     says(&node.run(&["check"]), "are right: account@1");
     publish(&context, deposit("a", 1)).await;
     publish(&context, event("a", "Deposited", "\"one\"")).await;
@@ -224,7 +130,7 @@ async fn a_parked_view_takes_its_events_in_order_when_the_first_was_dropped_and_
     };
     let nats = Nats::start(&program);
     let context = nats.stream(RetentionPolicy::Limits).await;
-    let node = Node::new(&nats, "park-key");
+    let node = Node::new(&nats.url(), "park-key");
     for amount in ["1", "null", "2", "3"] {
         publish(&context, event("a", "Deposited", amount)).await;
     }

@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::{ClusterView, Route};
 use crate::{
     http::ApiError,
+    lease::Owner,
     query::{
         QueryLimits,
         http::{Authority, routes},
@@ -104,14 +105,7 @@ impl Asker {
     ) -> Result<Answered, ApiError> {
         let engine = match self.view.route(shard) {
             Route::Here(engine) => engine,
-            Route::There(owner) => {
-                let address = owner.member.address.unwrap_or(owner.member.node);
-                return Err(ApiError::new(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    "not_the_owner",
-                    format!("shard {shard} is at {address}"),
-                ));
-            }
+            Route::There(owner) => return Err(not_here(shard, owner)),
             Route::Nobody => return Err(nobody(shard)),
         };
         let uri: Uri = question
@@ -163,6 +157,15 @@ impl Asker {
     }
 }
 
-fn nobody(shard: ShardId) -> ApiError {
+pub(super) fn not_here(shard: ShardId, owner: Owner) -> ApiError {
+    let address = owner.member.address.unwrap_or(owner.member.node);
+    ApiError::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "not_the_owner",
+        format!("shard {shard} is at {address}"),
+    )
+}
+
+pub(super) fn nobody(shard: ShardId) -> ApiError {
     ApiError::unavailable(format!("shard {shard} is being taken over; ask again soon"))
 }

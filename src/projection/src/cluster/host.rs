@@ -7,14 +7,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Hosted, HostedShards};
 use crate::{
+    health::{Asked, Health},
+    http::{
+        ops,
+        quarantine::{self, QuarantineApi},
+    },
     lease::Tenure,
     manifest::ProjectionManifest,
-    pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
+    metrics::Metrics,
+    pipeline::{ShardOptions, ShardState, ShardStatus},
     query::{CursorKey, QueryEngine},
+    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
     storage::{StorageError, StoreOptions, ViewStore},
-    stream::JetStreamSource,
 };
 
 /// Why a shard is not run any more.
@@ -69,7 +75,7 @@ impl Host {
         let starting = watch::Sender::default();
         self.show(shard, tenure, None, &starting);
         let store = loop {
-            let why = match open(&settings, tenure).await {
+            let why = match opened(&settings, tenure).await {
                 Ok(store) => break store,
                 Err(StorageError::Fenced {
                     stored: Some(stored),
@@ -83,9 +89,9 @@ impl Host {
             }
         };
         self.show(shard, tenure, Some(&store), &starting);
-        let mut source = loop {
-            match JetStreamSource::connect(&settings).await {
-                Ok(source) => break source,
+        let (sources, probe) = loop {
+            match JetStreamSources::of_node(&settings).await {
+                Ok(found) => break found,
                 Err(error) => {
                     if wait(&starting, error.to_string(), stop).await {
                         return Ended::Stopped;
@@ -99,25 +105,76 @@ impl Host {
         };
         let options = ShardOptions::of(&settings)
             .of_share(share)
-            .behind(tenure.fence());
-        let pipeline = Shard::new(self.manifest.clone(), Arc::clone(&store), options);
+            .behind(tenure.fence())
+            .counting_in(Arc::new(Metrics::of_shard(shard)));
+        let (node, handle) = Node::new(
+            self.manifest.clone(),
+            Arc::clone(&store),
+            Arc::new(sources),
+            &settings,
+            NodeMode::Serving,
+        );
+        // Where nothing goes on, the views that are there are served, and the status says why.
+        let node = node.staying().with_shard_options(options.clone());
+        let health = self.open(shard, &settings, &store, &handle, &options);
+        let observed = CancellationToken::new();
+        let observing = health.observe(probe, observed.clone());
+        let running = async {
+            let ended = node.run(stop).await;
+            observed.cancel();
+            ended
+        };
+        let (ended, ()) = tokio::join!(running, observing);
+        if let Err(error) = ended {
+            tracing::error!(%shard, %error, "its store does not say what there is to do");
+            stop.cancelled().await;
+        }
+        Ended::Stopped
+    }
+
+    /// Lets others ask it from now on.
+    fn open(
+        &self,
+        shard: ShardId,
+        settings: &Settings,
+        store: &Arc<ViewStore>,
+        node: &NodeHandle,
+        options: &ShardOptions,
+    ) -> Arc<Health> {
+        let health = Health::new(
+            settings,
+            self.manifest.clone(),
+            Arc::clone(store),
+            node.status(),
+            node.progress(),
+            Arc::clone(options.metrics()),
+        );
+        let quarantine = QuarantineApi {
+            manifest: self.manifest.clone(),
+            store: Arc::clone(store),
+            node: node.clone(),
+            settings: settings.clone(),
+            options: options.clone(),
+        };
+        let operations = ops::routes(Arc::clone(&health) as Arc<dyn Asked>)
+            .merge(quarantine::routes(quarantine))
+            .merge(rebuild::http::routes(node.clone()));
+        let queries = QueryEngine::watching(
+            self.manifest.clone(),
+            Arc::clone(store),
+            settings.query_limits,
+            self.cursors.clone(),
+            node.status(),
+        );
         self.hosted.send_modify(|hosted| {
-            let status = pipeline.status();
             if let Some(hosted) = hosted.get_mut(&shard) {
-                hosted.queries = Some(QueryEngine::watching(
-                    self.manifest.clone(),
-                    Arc::clone(&store),
-                    settings.query_limits,
-                    self.cursors.clone(),
-                    status.clone(),
-                ));
-                hosted.status = status;
+                hosted.queries = Some(queries);
+                hosted.status = node.status();
+                hosted.health = Some(Arc::clone(&health));
+                hosted.operations = Some(operations);
             }
         });
-        pipeline.run(&mut source, stop).await;
-        // Where nothing goes on, the views that are there are served, and the status says why.
-        stop.cancelled().await;
-        Ended::Stopped
+        health
     }
 
     fn show(
@@ -132,6 +189,8 @@ impl Host {
             store: store.cloned(),
             queries: None,
             status: status.subscribe(),
+            health: None,
+            operations: None,
         };
         self.hosted.send_modify(|all| {
             all.insert(shard, hosted);
@@ -140,7 +199,7 @@ impl Host {
 }
 
 /// Opens the store of a shard, and keeps all earlier owners from it.
-async fn open(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, StorageError> {
+async fn opened(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, StorageError> {
     let options = StoreOptions {
         engine: settings.storage_engine,
         bytes_max: settings.storage_bytes_max,

@@ -2,26 +2,28 @@
 //!
 //! `GET /v1/views/{type}/{id}` goes to the shard of the view, or to all where an id does not tell. `POST /v1/query` goes to all, and their answers are merged.
 //! `/v1/shards/{shard}/..` asks this node and no other: who is not the owner says where that is (421). `GET /v1/shards` tells who owns what.
+//!
+//! Below `/shards/{shard}` of this node is what a node of one shard answers to operators: rebuilds, quarantine, health.
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, Path, Request, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use futures::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use super::{
-    ClusterView,
-    ask::{Answered, Asker, Question},
+    ClusterView, Route,
+    ask::{Answered, Asker, Question, nobody, not_here},
 };
 use crate::{
     http::ApiError,
-    pipeline::ShardState,
     query::{
         LIMIT, Query, QueryLimits, Row,
         http::{Authority, Refusal},
@@ -30,8 +32,6 @@ use crate::{
     shards::ShardId,
 };
 
-/// A node that does not even try is stuck: each turn ends within the time of a lease, whether the server answers or not.
-const LOOKED_WITHIN: u32 = 3;
 /// The largest query that is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -41,10 +41,10 @@ pub fn routes(view: ClusterView, authority: Authority, limits: QueryLimits) -> R
         .route("/v1/query", post(query))
         .route("/v1/views/{view}/{id}", get(view_of_any))
         .route("/v1/shards", get(shards))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
         .route("/v1/shards/{shard}/query", post(here))
         .route("/v1/shards/{shard}/views/{view}/{id}", get(here))
+        .route("/shards/{shard}", any(operate))
+        .route("/shards/{shard}/{*rest}", any(operate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Asked {
             asker: Asker::new(view, authority, limits),
@@ -293,57 +293,34 @@ fn whole(rows: &[Row], parts: &[Option<Part>], places: &[Place]) -> Value {
     whole
 }
 
-/// Whether the node works: it looks at its leases, and none of its stores fails.
-async fn health(State(asked): State<Asked>) -> Response {
+/// Gives what operators ask of a shard to whoever runs it here.
+async fn operate(
+    State(asked): State<Asked>,
+    Path(of): Path<Vec<(String, String)>>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let shard = of.first().and_then(|(_, shard)| shard.parse().ok());
+    let shard: ShardId = shard.ok_or_else(|| ApiError::not_found("a shard has a number"))?;
     let view = asked.asker.view();
-    let mut checks = vec![check(
-        "leases",
-        view.looked_within(LOOKED_WITHIN),
-        "the leases were not looked at for long",
-    )];
-    for (shard, hosted) in &*view.hosted().borrow() {
-        let trouble = hosted.status.borrow().storage_trouble.clone();
-        let says = trouble.clone().unwrap_or_default();
-        checks.push(check(&format!("shard {shard}"), trouble.is_none(), &says));
-    }
-    told(checks)
-}
-
-/// Whether it should be asked: what it owns is being folded, and every shard has an owner.
-async fn ready(State(asked): State<Asked>) -> Response {
-    let view = asked.asker.view();
-    let owned = view.owners().borrow().len();
-    let of = view.layout().count();
-    let mut checks = vec![check(
-        "owners",
-        owned == of as usize,
-        &format!("{owned} of {of} shards have an owner"),
-    )];
-    for (shard, hosted) in &*view.hosted().borrow() {
-        let state = hosted.status.borrow().state.clone();
-        let running = state == ShardState::Running;
-        checks.push(check(
-            &format!("shard {shard}"),
-            running,
-            &format!("{state:?}"),
-        ));
-    }
-    told(checks)
-}
-
-fn check(name: &str, ok: bool, says: &str) -> (bool, Value) {
-    (ok, json!({"name": name, "ok": ok, "says": says}))
-}
-
-fn told(checks: Vec<(bool, Value)>) -> Response {
-    let ok = checks.iter().all(|(ok, _)| *ok);
-    let status = if ok {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let operations = view
+        .hosted()
+        .borrow()
+        .get(&shard)
+        .and_then(|hosted| hosted.operations.clone());
+    let Some(operations) = operations else {
+        return Err(match view.route(shard) {
+            Route::There(owner) => not_here(shard, owner),
+            _ => nobody(shard),
+        });
     };
-    let checks: Vec<_> = checks.into_iter().map(|(_, check)| check).collect();
-    (status, Json(json!({"ok": ok, "checks": checks}))).into_response()
+    let path = path_of(request.uri());
+    let below = path.strip_prefix(&format!("/shards/{shard}"));
+    let below = below.filter(|path| !path.is_empty()).unwrap_or("/");
+    *request.uri_mut() = below
+        .parse()
+        .map_err(|_| ApiError::bad_request("the address cannot be read"))?;
+    let Ok(response) = operations.oneshot(request).await;
+    Ok(response)
 }
 
 async fn shards(State(asked): State<Asked>) -> Json<Value> {

@@ -15,8 +15,9 @@ pub(super) struct AcceptGap {
 impl AcceptGap {
     pub(super) async fn run(self, node: &Node) -> Outcome {
         let mut source = JetStreamSource::connect(&node.settings).await?;
-        let projection = node.projection(&self.projection)?;
-        let (first, last) = admin::accept_gap(&node.owned()?, projection, &mut source).await?;
+        let store = node.owned()?;
+        let projection = node.meant(&store, &self.projection)?;
+        let (first, last) = admin::accept_gap(&store, &projection, &mut source).await?;
         say(&format!(
             "events {first} to {last} will never be in the views"
         ))

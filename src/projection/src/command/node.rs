@@ -1,8 +1,16 @@
 //! What subcommands work on: settings, manifest and the store that they name.
 
-use std::{collections::BTreeMap, env, error::Error, path::Path};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use super::remote::Remote;
 use crate::{
+    http::quarantine::meant,
     manifest::{Projection, ProjectionManifest},
     pipeline::ShardOptions,
     settings::{Engine, Settings},
@@ -23,15 +31,23 @@ pub(super) struct Node {
     pub(super) manifest: ProjectionManifest,
     /// What of the stream its store is of.
     pub(super) share: Share,
+    /// The folder of the whole node, whose store may be in one below it.
+    folder: PathBuf,
+}
+
+/// The settings of the file and the environment.
+pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
+    let variables: BTreeMap<String, String> = env::vars().collect();
+    Ok(Settings::load(file, &variables)?)
 }
 
 impl Node {
     /// The whole node.
     pub(super) fn load(place: Place<'_>) -> Result<Self, Box<dyn Error>> {
-        let variables: BTreeMap<String, String> = env::vars().collect();
-        let settings = Settings::load(place.file, &variables)?;
+        let settings = settings(place.file)?;
         let manifest = ProjectionManifest::load(&settings.manifest, settings.gas_max)?;
         Ok(Self {
+            folder: settings.storage_path.clone(),
             settings,
             manifest,
             share: Share::default(),
@@ -56,6 +72,29 @@ impl Node {
             settings: node.settings.of_shard(shard),
             manifest: node.manifest,
             share: Share { layout, shard },
+            folder: node.folder,
+        })
+    }
+
+    /// Whether it takes part in sharing out shards, be it as the only one.
+    pub(super) fn has_shards(&self) -> bool {
+        self.settings.shards > 1 || self.settings.leases.is_some()
+    }
+
+    /// The node that owns the store, or would: at `url`, or else where it has noted that it answers.
+    pub(super) fn remote(
+        &self,
+        url: Option<&str>,
+        within: Duration,
+    ) -> Result<Remote, Box<dyn Error>> {
+        let remote = match url {
+            Some(url) => Remote::at(url, within)?,
+            None => Remote::of(&self.folder, &self.settings, within)?,
+        };
+        Ok(if self.has_shards() {
+            remote.of_shard(self.share.shard)
+        } else {
+            remote
         })
     }
 
@@ -82,8 +121,30 @@ impl Node {
         }
     }
 
+    /// What is served in `store`, or should be where nothing is yet.
+    pub(super) fn served(&self, store: &ViewStore) -> Result<Vec<Projection>, Box<dyn Error>> {
+        let mut served: Vec<Projection> = Vec::new();
+        for projection in self.manifest.projections() {
+            let of_type = &projection.table.view_type;
+            if !served.iter().any(|known| known.table.view_type == *of_type) {
+                served.push(self.meant(store, of_type.as_str())?);
+            }
+        }
+        Ok(served)
+    }
+
+    /// What the manifest says of `name`.
     pub(super) fn projection(&self, name: &str) -> Result<&Projection, Box<dyn Error>> {
         let found = self.manifest.find(name);
         found.ok_or_else(|| format!("there is no projection {name} in the manifest").into())
+    }
+
+    /// What `name` stands for in `store`: what is served of a type, or one generation of it.
+    pub(super) fn meant(
+        &self,
+        store: &ViewStore,
+        name: &str,
+    ) -> Result<Projection, Box<dyn Error>> {
+        Ok(meant(store, &self.manifest, name)?)
     }
 }

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, node::Node, say};
 use crate::{
     rebuild::{
-        Command, Done, JetStreamSources, Node as RebuildNode, NodeMode, Phase, Progress,
-        http::Remote,
+        Command, Done, JetStreamSources, Node as RebuildNode, NodeMode, Phase, Progress, http,
     },
     storage::{StorageError, ViewStore},
     types::{Scope, TenantId},
 };
 
+/// How long a node may take to say anything at all.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How often progress is shown.
 const SHOWN_EVERY: Duration = Duration::from_millis(500);
 
@@ -152,6 +153,7 @@ impl Asking {
     /// On the store itself, since no node runs on it.
     async fn here(self, node: Node, store: ViewStore, command: Command) -> Outcome {
         let sources = Arc::new(JetStreamSources::new(&node.settings));
+        let options = node.options();
         let (job, handle) = RebuildNode::new(
             node.manifest,
             Arc::new(store),
@@ -159,6 +161,7 @@ impl Asking {
             &node.settings,
             NodeMode::Job,
         );
+        let job = job.with_shard_options(options);
         let stop = CancellationToken::new();
         let mut progress = handle.progress();
         let showing = async {
@@ -188,16 +191,8 @@ impl Asking {
 
     /// By the node that runs.
     async fn there(self, node: &Node, command: &Command) -> Outcome {
-        let url = match (&self.node, node.settings.http_listen) {
-            (Some(url), _) => url.clone(),
-            (None, Some(address)) => format!("http://{address}"),
-            (None, None) => {
-                return Err(
-                    "a node runs on the store and has no http_listen; stop it first".into(),
-                );
-            }
-        };
-        let remote = Remote::at(&url);
+        let remote = node.remote(self.node.as_deref(), ANSWERS_WITHIN)?;
+        let remote = http::Remote::at(remote.url());
         let done = remote.ask(command).await?;
         if self.detach || !done.goes_on {
             return self.end(&done, None);

@@ -9,10 +9,7 @@ use std::{
 use clap::Args;
 
 use super::{Outcome, node::Node, say};
-use crate::{
-    pipeline::ShardOptions,
-    rebuild::{JetStreamSources, Progress, RebuildOptions, Verified, verify},
-};
+use crate::rebuild::{JetStreamSources, Progress, RebuildOptions, Verified, verify};
 
 /// For views that are not what the stream makes.
 const DIFFERENT: u8 = 2;
@@ -33,8 +30,8 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) async fn run(self, node: &Node) -> Outcome {
         let store = node.readable()?;
-        let options =
-            ShardOptions::of(&node.settings).with_batches(RebuildOptions::of(&node.settings).batch);
+        let batch = RebuildOptions::of(&node.settings).batch;
+        let options = node.options().with_batches(batch);
         let scratch = self.scratch.unwrap_or_else(|| {
             let mut beside = node.settings.storage_path.clone().into_os_string();
             beside.push(format!(".verify-{}", std::process::id()));

@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{runtime::Handle, sync::watch, time::timeout};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::status::ShardStatus;
 use crate::{
+    metrics::Metrics,
     settings::Durability,
     storage::{Batch, Breaker, StorageError, ViewStore},
     types::ViewTable,
@@ -26,6 +27,9 @@ pub(super) struct Numbered {
     /// Where each projection is when it is in the store.
     pub(super) floors: Vec<(ViewTable, u64)>,
 }
+
+/// How long the committer waits for a batch before it shows that it lives.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Why committing ended before its batches did.
 pub(super) enum CommitEnd {
@@ -45,15 +49,23 @@ pub(super) struct Committer {
     /// The lowest floor that is on the disk: what may be acknowledged.
     pub(super) durable: watch::Sender<u64>,
     pub(super) status: watch::Sender<ShardStatus>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) stop: CancellationToken,
 }
 
 impl Committer {
     /// Writes what comes until the sender is gone. Blocking.
     pub(super) fn run(self, batches: &Receiver<Numbered>) -> CommitEnd {
+        let end = self.commit_all(batches);
+        self.metrics.beat(None);
+        end
+    }
+
+    fn commit_all(&self, batches: &Receiver<Numbered>) -> CommitEnd {
         let mut breaker = Breaker::new(self.breaker_pause);
         let mut unsynced: Option<(Instant, Vec<(ViewTable, u64)>)> = None;
         loop {
+            self.metrics.beat(Some(Instant::now()));
             let wait = unsynced
                 .as_ref()
                 .map(|(due, _)| due.saturating_duration_since(Instant::now()));
@@ -68,10 +80,12 @@ impl Committer {
                 floors,
             }) = numbered
             {
+                let begun = Instant::now();
                 if let Err(end) = self.persist(&mut breaker, || self.store.commit(&batch)) {
                     return end;
                 }
                 self.committed.store(number, Ordering::Release);
+                self.count(&batch, begun.elapsed());
                 match self.durability {
                     Durability::Commit => self.publish(&floors),
                     Durability::Interval(interval) => {
@@ -114,6 +128,8 @@ impl Committer {
                     return Ok(());
                 }
                 Err(error) if error.is_transient() => {
+                    self.metrics.beat(Some(Instant::now()));
+                    self.metrics.commit_failed();
                     breaker.failed(Instant::now());
                     tracing::warn!(%error, "storage fails; nothing is taken in until it does not");
                     let trouble = Some(error.to_string());
@@ -128,6 +144,23 @@ impl Committer {
                 return Err(CommitEnd::Stopped);
             }
         }
+    }
+
+    /// Notes what a commit wrote, and how old its last events are now.
+    fn count(&self, batch: &Batch, took: Duration) {
+        let (views, bytes) = batch.size();
+        self.metrics.committed(views, bytes, took);
+        for (table, checkpoint) in batch.checkpoints() {
+            if let Some(published) = checkpoint.published {
+                self.metrics.visible(table, since(published));
+            }
+        }
+        self.status.send_modify(|status| {
+            for (table, checkpoint) in batch.checkpoints() {
+                let state = status.projections.entry(table.clone()).or_default();
+                state.published = checkpoint.published;
+            }
+        });
     }
 
     fn publish(&self, floors: &[(ViewTable, u64)]) {
@@ -146,8 +179,12 @@ fn receive(
     batches: &Receiver<Numbered>,
     wait: Option<Duration>,
 ) -> Result<Numbered, RecvTimeoutError> {
-    match wait {
-        Some(wait) => batches.recv_timeout(wait),
-        None => batches.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    }
+    batches.recv_timeout(wait.unwrap_or(BEAT).min(BEAT))
+}
+
+/// How long ago something was published, by the clock of this machine.
+pub(crate) fn since(published: i128) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let published = Duration::from_nanos(u64::try_from(published).unwrap_or(0));
+    now.unwrap_or_default().saturating_sub(published)
 }

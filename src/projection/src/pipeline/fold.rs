@@ -3,14 +3,19 @@
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
+
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::{
     decode::{Decoded, Verdict},
     lane::{Draft, Halt, Item, Lane, Rules, record_of},
+    note,
 };
 use crate::{
     manifest::Projection,
+    metrics::Metrics,
     program::Meta,
     quarantine::{Fault, PoisonPolicy, Record, RecordKey},
     shards::Share,
@@ -54,6 +59,8 @@ pub(super) struct Folder {
     checkpoint: Checkpoint,
     lanes: Vec<Lane>,
     blocked: Option<BlockedReason>,
+    metrics: Arc<Metrics>,
+    gas: Histogram,
 }
 
 /// An event that could not be given to a lane.
@@ -67,7 +74,9 @@ impl Folder {
         checkpoint: Checkpoint,
         stored: bool,
         store: &ViewStore,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, StorageError> {
+        let gas = metrics.gas(&projection.table);
         let lanes = (0..limits.lanes.max(1)).map(|_| Lane::default()).collect();
         let mut folder = Self {
             projection,
@@ -76,6 +85,8 @@ impl Folder {
             checkpoint,
             lanes,
             blocked: None,
+            metrics: Arc::clone(metrics),
+            gas,
         };
         if folder.projection.policy == PoisonPolicy::ParkKey {
             let records = store.snapshot()?.records(&folder.projection.table)?;
@@ -159,6 +170,8 @@ impl Folder {
                     return Ok(Some(self.part(fresh, drafts, strays, checkpoint)));
                 }
                 Err(halt) => {
+                    let table = &self.projection.table;
+                    note::halted(table, fresh, halt.sequence, &halt.reason);
                     // What is before the event goes in; the event and all behind it do not.
                     let before =
                         fresh.partition_point(|decoded| decoded.delivery.sequence < halt.sequence);
@@ -244,6 +257,7 @@ impl Folder {
     ) -> Result<Result<Vec<Draft>, Halt>, StorageError> {
         let rules = Rules {
             projection: &self.projection,
+            gas: &self.gas,
             view_bytes_max: self.limits.view_bytes_max,
             batch: number,
             halts: self.projection.policy == PoisonPolicy::Halt,
@@ -285,10 +299,14 @@ impl Folder {
         let hash = self.projection.program.hash();
         for (lane, draft) in self.lanes.iter_mut().zip(drafts) {
             let records = lane.take_over(draft, hash, |key, view| part.put(key, view));
+            let noted = records.iter().map(|(key, record)| (key, record));
+            note::set_aside(&self.projection.table, fresh, noted, &self.metrics);
             for (key, record) in &records {
                 part.put_record(key, record);
             }
         }
+        let noted = strays.iter().map(|(_, key, record)| (key, record));
+        note::set_aside(&self.projection.table, fresh, noted, &self.metrics);
         for (_, key, record) in &strays {
             part.put_record(key, record);
         }

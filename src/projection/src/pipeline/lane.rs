@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use prometheus_client::metrics::histogram::Histogram;
 use serde_json::Value;
 
 use super::decode::{Decoded, Verdict};
@@ -65,6 +66,7 @@ pub(super) struct Halt {
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'r> {
     pub(super) projection: &'r Projection,
+    pub(super) gas: &'r Histogram,
     pub(super) view_bytes_max: usize,
     pub(super) batch: u64,
     pub(super) halts: bool,
@@ -146,10 +148,11 @@ impl Lane {
             tenant: item.key.tenant(),
             view_type: item.key.view_type(),
         };
-        let projected = rules
-            .projection
-            .program
-            .project(held.view.as_ref(), item.event, &meta);
+        let program = &rules.projection.program;
+        let (projected, gas) = program.measured(held.view.as_ref(), item.event, &meta);
+        if let Some(gas) = gas {
+            rules.gas.observe(gas_as_float(gas));
+        }
         let view = match projected {
             Ok(Outcome::Unchanged) => return Ok(Ok(())),
             Ok(Outcome::Delete) => None,
@@ -254,6 +257,11 @@ impl Draft {
         };
         self.records.push((key, record));
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a histogram is far coarser")]
+fn gas_as_float(gas: u64) -> f64 {
+    gas as f64
 }
 
 /// The record of an event that is not applied.

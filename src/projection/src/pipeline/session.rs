@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     commit::{CommitEnd, Committer, Numbered},
-    decode::{Tenancy, decode},
+    decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
     shard::ShardOptions,
     status::ShardStatus,
 };
 use crate::{
+    metrics::Metrics,
     storage::{Batch, Fence, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
@@ -69,6 +70,7 @@ pub(super) async fn run(
         committed: Arc::clone(&committed),
         durable,
         status: status.clone(),
+        metrics: Arc::clone(&options.metrics),
         stop: stop.clone(),
     };
     let committing = spawn_blocking(move || committer.run(&folded));
@@ -81,6 +83,7 @@ pub(super) async fn run(
         fence: options.fence.clone(),
         committed,
         status: status.clone(),
+        metrics: Arc::clone(&options.metrics),
     };
     let folding = spawn_blocking(move || folding.run(received, &batches));
 
@@ -142,6 +145,7 @@ async fn receive(
         if let Some(last) = received.last() {
             pending = last.pending;
             let count = received.len() as u64;
+            options.metrics.received(count);
             status.send_modify(|status| {
                 status.received += count;
                 status.pending = pending;
@@ -180,6 +184,7 @@ struct Folding {
     fence: Option<Fence>,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
+    metrics: Arc<Metrics>,
 }
 
 impl Folding {
@@ -192,11 +197,16 @@ impl Folding {
         let mut number = 0;
         while let Some(deliveries) = received.blocking_recv() {
             number += 1;
+            self.metrics.batch(deliveries.len());
             let decoded = decode(deliveries, &self.tenancy, self.event_bytes_max, self.lanes);
             let committed = self.committed.load(Ordering::Acquire);
             let mut batch = Batch::behind(self.fence.clone());
             for folder in &mut self.folders {
-                match folder.fold(&decoded, number, committed, &self.store) {
+                let begun = Instant::now();
+                let floor = folder.floor();
+                let folded = folder.fold(&decoded, number, committed, &self.store);
+                count(&self.metrics, folder, floor, &decoded, begun.elapsed());
+                match folded {
                     Ok(Some(part)) => batch.push(part),
                     Ok(None) => {}
                     // The session ends, and the next one reads again.
@@ -244,4 +254,16 @@ impl Folding {
             changed
         });
     }
+}
+
+/// Notes what a projection took of a batch that began when it stood at `floor`.
+fn count(metrics: &Metrics, folder: &Folder, floor: u64, batch: &[Decoded], took: Duration) {
+    let until = |floor| batch.partition_point(|decoded| decoded.delivery.sequence <= floor);
+    let (duplicates, through) = (until(floor), until(folder.floor()));
+    metrics.folded(
+        &folder.projection().table,
+        (through - duplicates) as u64,
+        duplicates as u64,
+        took,
+    );
 }

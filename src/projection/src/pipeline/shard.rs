@@ -15,6 +15,7 @@ use super::{
 use crate::{
     hex,
     manifest::{Projection, ProjectionManifest},
+    metrics::Metrics,
     settings::{BatchLimits, Durability, Settings},
     shards::Share,
     storage::{Fence, StorageError, ViewStore},
@@ -35,6 +36,7 @@ pub struct ShardOptions {
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
     pub(super) fence: Option<Fence>,
+    pub(super) metrics: Arc<Metrics>,
     filter_hash: String,
 }
 
@@ -62,16 +64,29 @@ impl ShardOptions {
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
             fence: None,
+            metrics: Arc::default(),
             filter_hash: filter_hash(&settings.subjects),
         }
     }
 
-    /// The same with batches of `limits`, however far behind it is: for views that nobody waits for yet.
+    /// Where what it does is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn counting_in(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// The same with batches of `limits`, however far behind it is, and counted apart: for views that nobody waits for yet.
     #[must_use]
     pub fn with_batches(self, limits: BatchLimits) -> Self {
         Self {
             batch: limits,
             catch_up: limits,
+            metrics: Arc::default(),
             ..self
         }
     }
@@ -211,6 +226,7 @@ impl Shard {
             let checked = self.options.examine(projection, &facts, stored.as_ref());
             let state = ProjectionState {
                 floor,
+                published: stored.as_ref().and_then(|stored| stored.published),
                 blocked: checked.as_ref().err().cloned(),
                 parked_keys: 0,
             };
@@ -226,6 +242,7 @@ impl Shard {
                         checkpoint,
                         stored.is_some(),
                         &self.store,
+                        &self.options.metrics,
                     );
                     folders.push(folder.map_err(storage_again)?);
                 }
@@ -262,6 +279,7 @@ impl Shard {
                 tracing::info!(?how, "delivery starts again after the checkpoint");
                 self.status
                     .send_modify(|status| *status.restarts.entry(how).or_default() += 1);
+                self.options.metrics.restarted(how);
                 Again::AtOnce
             }
             SessionEnd::Stream(error) => stream_again(error),
@@ -304,7 +322,9 @@ fn stream_again(error: StreamError) -> Again {
         StreamError::Server { operation, source } => {
             Again::Later(format!("the server did not {operation}: {source}"))
         }
-        error @ StreamError::Missing { .. } => Again::Later(error.to_string()),
+        error @ (StreamError::Missing { .. } | StreamError::Unreachable { .. }) => {
+            Again::Later(error.to_string())
+        }
     }
 }
 

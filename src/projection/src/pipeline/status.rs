@@ -48,6 +48,8 @@ pub enum ShardState {
 pub struct ProjectionState {
     /// The stored checkpoint.
     pub floor: u64,
+    /// When the event at the checkpoint was published, in nanoseconds since 1970; `None` where that is not known.
+    pub published: Option<i128>,
     /// Why it does not go on.
     pub blocked: Option<BlockedReason>,
     /// How many keys are parked.

@@ -7,6 +7,8 @@ mod compile;
 mod eval;
 mod node;
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -161,13 +163,23 @@ impl Program for DagProgram {
         event: &Envelope,
         meta: &Meta<'_>,
     ) -> Result<Outcome, ProgramError> {
+        self.measured(view, event, meta).0
+    }
+
+    fn measured(
+        &self,
+        view: Option<&Value>,
+        event: &Envelope,
+        meta: &Meta<'_>,
+    ) -> (Result<Outcome, ProgramError>, Option<u64>) {
         let mut run = self.run(view, event, meta);
-        let new = run.eval(&self.view)?.into_owned();
-        Ok(match new {
+        let new = run.eval(&self.view).map(Cow::into_owned);
+        let outcome = new.map(|new| match new {
             Value::Null if view.is_none() => Outcome::Unchanged,
             Value::Null => Outcome::Delete,
             new => Outcome::View(new),
-        })
+        });
+        (outcome, Some(run.gas_used()))
     }
 }
 

@@ -192,7 +192,7 @@ fn text_of(text: Value) -> Option<ProgramText> {
 ///
 /// # Errors
 /// There is none, or the store.
-pub(super) fn find(
+pub(crate) fn find(
     store: &ViewStore,
     manifest: &ProjectionManifest,
     name: &str,

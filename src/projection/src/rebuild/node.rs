@@ -5,6 +5,7 @@
 //! The tasks are in `work`, and what operators ask for is in `commands`.
 
 mod commands;
+mod rest;
 mod work;
 
 use std::{
@@ -19,8 +20,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::commands::{Command, Done};
 use self::work::{BesideRun, ServedRun, SideRun};
+pub use self::{
+    commands::{Command, Done},
+    rest::Rest,
+};
 use super::{
     Cutover, ExchangeLimits, Phase, Progress, Purpose, RebuildError, RebuildOptions, Sources,
     finish_exchange,
@@ -54,6 +58,7 @@ pub struct Node {
     manifest: ProjectionManifest,
     sources: Arc<dyn Sources>,
     mode: NodeMode,
+    stays: bool,
     options: RebuildOptions,
     served_options: ShardOptions,
     replay_options: ShardOptions,
@@ -71,9 +76,12 @@ pub struct NodeHandle {
     progress: watch::Receiver<Vec<Progress>>,
 }
 
-struct Request {
-    command: Command,
-    answer: oneshot::Sender<Result<Done, RebuildError>>,
+enum Request {
+    Do {
+        command: Command,
+        answer: oneshot::Sender<Result<Done, RebuildError>>,
+    },
+    Rest(rest::Wanted),
 }
 
 /// What goes on.
@@ -98,7 +106,7 @@ impl NodeHandle {
     /// It was not done, or the node has ended.
     pub async fn ask(&self, command: Command) -> Result<Done, RebuildError> {
         let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(Request { command, answer }).await;
+        let sent = self.requests.send(Request::Do { command, answer }).await;
         sent.map_err(|_| RebuildError::NodeEnded)?;
         answered.await.map_err(|_| RebuildError::NodeEnded)?
     }
@@ -152,6 +160,7 @@ impl Node {
             manifest,
             sources,
             mode,
+            stays: false,
             status: watch::Sender::default(),
             progress: watch::Sender::default(),
             requests: received,
@@ -171,6 +180,15 @@ impl Node {
         Self {
             replay_options: options.clone().with_batches(self.options.batch),
             served_options: options,
+            ..self
+        }
+    }
+
+    /// The same for a node that stays where nothing goes on, and looks again when its store was changed.
+    #[must_use]
+    pub fn staying(self) -> Self {
+        Self {
+            stays: true,
             ..self
         }
     }
@@ -205,11 +223,14 @@ impl Node {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                request = self.requests.recv() => if let Some(request) = request {
-                    work.asked = true;
-                    let done = self.obey(work, request.command).await;
-                    // Whoever asked may have gone.
-                    let _ = request.answer.send(done);
+                request = self.requests.recv() => match request {
+                    Some(Request::Do { command, answer }) => {
+                        work.asked = true;
+                        // Whoever asked may have gone.
+                        let _ = answer.send(self.obey(work, command).await);
+                    }
+                    Some(Request::Rest(wanted)) => self.hold_still(work, wanted, stop).await,
+                    None => {}
                 },
                 _ = looks.tick() => self.look(work).await?,
             }
@@ -230,6 +251,7 @@ impl Node {
         let busy =
             !work.sides.is_empty() || beside.any(|run| run.goes_on() && !waits_for_a_command(run));
         match self.mode {
+            NodeMode::Serving if self.stays => false,
             NodeMode::Serving => !busy && work.served.as_ref().is_some_and(ServedRun::has_ended),
             NodeMode::Job => work.asked && !busy && work.retiring.is_empty(),
         }

@@ -81,6 +81,16 @@ impl Phase {
 }
 
 impl Progress {
+    /// How much is done, from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
+    pub fn ratio(&self) -> f64 {
+        if self.total == 0 {
+            1.0
+        } else {
+            (self.done as f64 / self.total as f64).min(1.0)
+        }
+    }
+
     pub(super) fn new(generation: String, purpose: Purpose) -> Self {
         Self {
             generation,

@@ -13,8 +13,8 @@ use crate::{
     pipeline::ShardStatus,
     settings::{Settings, SourceKind},
     stream::{
-        Delivery, EventSource, JetStreamSource, MemorySource, ReceiveLimits, StreamError,
-        StreamFacts,
+        Delivery, EventSource, JetStreamConnection, JetStreamSource, MemorySource, ReceiveLimits,
+        StreamError, StreamFacts, StreamProbe,
     },
 };
 
@@ -34,10 +34,11 @@ pub trait Sources: Send + Sync {
     async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError>;
 }
 
-/// Deliveries of a JetStream stream, each by a connection of its own.
-#[derive(Debug, Clone)]
+/// Deliveries of a JetStream stream, each by a connection of its own; what is served has the same one for as long as a node runs.
+#[derive(Clone)]
 pub struct JetStreamSources {
     settings: Settings,
+    served: Option<JetStreamConnection>,
 }
 
 impl JetStreamSources {
@@ -45,14 +46,32 @@ impl JetStreamSources {
     pub fn new(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),
+            served: None,
         }
+    }
+
+    /// The same for a node, which waits for a server that is not there yet and asks about the stream beside what it reads.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub async fn of_node(settings: &Settings) -> Result<(Self, StreamProbe), StreamError> {
+        let connection = JetStreamConnection::when_there(settings).await?;
+        let probe = connection.probe(settings);
+        let sources = Self {
+            settings: settings.clone(),
+            served: Some(connection),
+        };
+        Ok((sources, probe))
     }
 }
 
 #[async_trait]
 impl Sources for JetStreamSources {
     async fn served(&self) -> Result<Box<dyn EventSource>, StreamError> {
-        Ok(Box::new(JetStreamSource::connect(&self.settings).await?))
+        Ok(Box::new(match &self.served {
+            Some(connection) => connection.source(&self.settings),
+            None => JetStreamSource::connect(&self.settings).await?,
+        }))
     }
 
     async fn replay(&self) -> Result<Box<dyn EventSource>, StreamError> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::rebuild::Cutover;
 
 use super::{
-    Durability, Engine, Secret, Settings, SettingsProblem, SourceKind, Tokens,
+    Durability, Engine, LogFormat, Secret, Settings, SettingsProblem, SourceKind, Tokens,
     values::{bytes, count, duration, flag, number, position, text, texts},
 };
 use crate::shards::{ShardBy, ShardLayout};
@@ -251,6 +251,22 @@ const FIELDS: &[Field] = &[
         "what cursors are signed with, the same on all nodes",
         |s, v| text(v).map(|value| s.query_cursor_secret = Some(Secret::from(&*value))),
     ),
+    field(
+        "ready_lag_max",
+        "events that a ready node may be behind, or none",
+        |s, v| unless_none(v, number).map(|value| s.ready_lag_max = value),
+    ),
+    field(
+        "stall_after",
+        "how long events may wait without a commit",
+        |s, v| duration(v).map(|value| s.stall_after = value),
+    ),
+    field("grace", "how long stopping may take", |s, v| {
+        duration(v).map(|value| s.grace = value)
+    }),
+    field("log_format", "text or json", |s, v| {
+        log_format(v).map(|value| s.log_format = value)
+    }),
 ];
 
 /// All fields, in the order in which one should read them.
@@ -470,13 +486,31 @@ fn percent(value: &Value) -> Result<u32, String> {
 }
 
 fn listen(value: &Value) -> Result<Option<SocketAddr>, String> {
+    let address = |value: &Value| {
+        let address = value.as_str().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090".to_owned())
+    };
+    unless_none(value, address)
+}
+
+fn unless_none<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     if value.as_str() == Some("none") {
         return Ok(None);
     }
-    let address = value.as_str().and_then(|text| text.parse().ok());
-    address
+    read(value)
         .map(Some)
-        .ok_or_else(|| "must be an address and a port such as 127.0.0.1:8090, or none".to_owned())
+        .map_err(|wanted| format!("{wanted}, or none"))
+}
+
+fn log_format(value: &Value) -> Result<LogFormat, String> {
+    match value.as_str() {
+        Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        _ => Err("must be text or json".to_owned()),
+    }
 }
 
 fn lanes(value: &Value) -> Result<usize, String> {

@@ -40,6 +40,27 @@ impl Batch {
         self.fence.as_ref()
     }
 
+    /// How many views it writes or removes, and how many bytes of views and records it writes.
+    pub fn size(&self) -> (usize, usize) {
+        let bytes = |entry: Option<&Vec<u8>>| entry.map_or(0, Vec::len);
+        self.parts.iter().fold((0, 0), |(views, all), part| {
+            let of_views = part.views.iter().map(|(_, view)| bytes(view.as_ref()));
+            let of_records = part
+                .records
+                .iter()
+                .map(|(_, record)| bytes(record.as_ref()));
+            let all = all + of_views.sum::<usize>() + of_records.sum::<usize>();
+            (views + part.views.len(), all)
+        })
+    }
+
+    /// Where each projection is when it is in the store.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (&ViewTable, &Checkpoint)> {
+        self.parts
+            .iter()
+            .map(|part| (&part.table, &part.checkpoint))
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }

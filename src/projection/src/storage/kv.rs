@@ -17,6 +17,9 @@ pub(super) trait Kv: Send + Sync {
 
     /// Brings what was committed to the disk.
     fn sync(&self) -> Result<(), StorageError>;
+
+    /// How many bytes the store takes.
+    fn used_bytes(&self) -> Result<u64, StorageError>;
 }
 
 /// The store at one moment.

@@ -157,6 +157,13 @@ impl Kv for Mdbx {
             .map(drop)
             .map_err(|error| classify("sync", error))
     }
+
+    fn used_bytes(&self) -> Result<u64, StorageError> {
+        let failed = |error| classify("say how large it is", error);
+        let info = self.environment.info().map_err(failed)?;
+        let page = self.environment.stat().map_err(failed)?.page_size();
+        Ok((info.last_pgno() as u64 + 1) * u64::from(page))
+    }
 }
 
 struct Read {

@@ -112,6 +112,15 @@ impl Kv for Redb {
         // A commit that is brought to the disk brings those before it along.
         self.forget_failed(self.try_write(&mut |_| Ok(()), redb::Durability::Immediate))
     }
+
+    fn used_bytes(&self) -> Result<u64, StorageError> {
+        let found = std::fs::metadata(&self.file);
+        let found = found.map_err(|source| StorageError::Folder {
+            folder: self.file.clone(),
+            source,
+        })?;
+        Ok(found.len())
+    }
 }
 
 type BytesTable = ReadOnlyTable<&'static [u8], &'static [u8]>;

@@ -191,6 +191,23 @@ impl<'s> Snapshot<'s> {
         Ok(bytes.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?))))
     }
 
+    /// How many events are not in the views of `table`, and the first of them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn quarantined(&self, table: &ViewTable) -> Result<(usize, Option<Record>), StorageError> {
+        let (mut events, mut first) = (0, None);
+        self.read
+            .range(&tables::quarantine(table), &[], &mut |_, bytes| {
+                if events == 0 {
+                    first = Record::decode(bytes).ok();
+                }
+                events += 1;
+                ControlFlow::Continue(())
+            })?;
+        Ok((events, first))
+    }
+
     /// The events that are not in the views of `table`, in the order of the stream.
     ///
     /// # Errors

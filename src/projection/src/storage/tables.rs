@@ -23,6 +23,9 @@ pub(super) fn all_of(table: &ViewTable) -> Vec<String> {
     vec![views(table), quarantine(table), progress(table)]
 }
 
+/// What the node notes for itself.
+pub(super) const NODE: &str = "n";
+
 /// `{tenant}:{id}` to its view.
 pub(super) fn views(table: &ViewTable) -> String {
     name('v', table)

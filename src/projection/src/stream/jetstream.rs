@@ -5,10 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,7 +25,10 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Delivery, EventSource, Interruption, Order, ReceiveLimits, StreamError, StreamFacts};
+use super::{
+    Delivery, EventSource, Interruption, Order, ReceiveLimits, StreamError, StreamFacts,
+    probe::{Notes, StreamProbe},
+};
 use crate::settings::{Settings, SourceKind};
 
 /// How long a durable consumer waits for an acknowledgement: longer than any commit, because what it delivers again comes out of order.
@@ -49,8 +49,7 @@ pub struct JetStreamSource {
     kind: SourceKind,
     durable: String,
     heartbeat: Duration,
-    /// How often a connection was lost.
-    disconnections: Arc<AtomicU64>,
+    notes: Arc<Notes>,
     active: Option<Active>,
     /// When the stream was created that was last looked at.
     looked_at: Option<i128>,
@@ -69,26 +68,39 @@ struct Active {
     last: Option<(u64, Message)>,
 }
 
-impl JetStreamSource {
-    /// Connects to the server that `settings` name.
+/// A connection to a server, for one source at a time and for the probe of it.
+#[derive(Clone)]
+pub struct JetStreamConnection {
+    client: Client,
+    context: jetstream::Context,
+    /// As it may be shown.
+    url: String,
+    notes: Arc<Notes>,
+}
+
+impl JetStreamConnection {
+    /// A connection to the server that `settings` name, which is made as soon as that is there.
     ///
     /// # Errors
-    /// The server cannot be reached.
-    pub async fn connect(settings: &Settings) -> Result<Self, StreamError> {
-        let failed = |source| StreamError::Server {
-            operation: "answer",
+    /// The address is none.
+    pub async fn when_there(settings: &Settings) -> Result<Self, StreamError> {
+        let options = ConnectOptions::new().retry_on_initial_connect();
+        Self::with(settings, options).await
+    }
+
+    async fn with(settings: &Settings, options: ConnectOptions) -> Result<Self, StreamError> {
+        let failed = |source| StreamError::Unreachable {
+            url: without_password(&settings.nats_url),
             source,
         };
-        let disconnections = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&disconnections);
-        let options = ConnectOptions::new()
-            .name("projection")
-            .event_callback(move |event| {
-                if let Event::Disconnected = event {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                }
-                async {}
-            });
+        let notes = Arc::new(Notes::default());
+        let counted = Arc::clone(&notes);
+        let options = options.name("projection").event_callback(move |event| {
+            if let Event::Disconnected = event {
+                counted.disconnections.fetch_add(1, Ordering::Relaxed);
+            }
+            async {}
+        });
         let address: ServerAddr = settings
             .nats_url
             .parse()
@@ -100,16 +112,55 @@ impl JetStreamSource {
         Ok(Self {
             context: jetstream::new(client.clone()),
             client,
+            url: without_password(&settings.nats_url),
+            notes,
+        })
+    }
+
+    /// A source of what `settings` name. The one before it must have ended.
+    pub fn source(&self, settings: &Settings) -> JetStreamSource {
+        JetStreamSource {
+            client: self.client.clone(),
+            context: self.context.clone(),
             stream: settings.stream.clone(),
             subjects: settings.subjects.clone(),
             kind: settings.source,
             durable: settings.durable.clone(),
             heartbeat: settings.heartbeat,
-            disconnections,
+            notes: Arc::clone(&self.notes),
             active: None,
             looked_at: None,
             broken: None,
-        })
+        }
+    }
+
+    /// Asks about the stream beside that source.
+    pub fn probe(&self, settings: &Settings) -> StreamProbe {
+        StreamProbe {
+            client: self.client.clone(),
+            context: self.context.clone(),
+            stream: settings.stream.clone(),
+            url: self.url.clone(),
+            filtered: !settings.subjects.is_empty(),
+            notes: Arc::clone(&self.notes),
+        }
+    }
+}
+
+impl Drop for JetStreamSource {
+    fn drop(&mut self) {
+        self.notes.bound.store(false, Ordering::Relaxed);
+    }
+}
+
+impl JetStreamSource {
+    /// Connects to the server that `settings` name.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn connect(settings: &Settings) -> Result<Self, StreamError> {
+        let connection = JetStreamConnection::with(settings, ConnectOptions::new()).await?;
+        Ok(connection.source(settings))
     }
 
     async fn stream(&self) -> Result<Stream, StreamError> {
@@ -189,7 +240,7 @@ impl JetStreamSource {
     }
 
     async fn next(&mut self, within: Instant) -> Result<Option<Delivery>, StreamError> {
-        let disconnections = self.disconnections.load(Ordering::Relaxed);
+        let disconnections = self.notes.disconnections.load(Ordering::Relaxed);
         let active = self
             .active
             .as_mut()
@@ -213,6 +264,7 @@ impl JetStreamSource {
             _ => StreamError::Interrupted(Interruption::Ended),
         })?;
         let delivery = active.admit(&message)?;
+        self.notes.delivered(delivery.sequence, delivery.pending);
         if let SourceKind::Durable = self.kind {
             let before = active.last.replace((delivery.sequence, message));
             if active.acknowledges_each {
@@ -244,6 +296,17 @@ impl Active {
     }
 }
 
+/// An address as it may be shown.
+fn without_password(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map(|(scheme, _)| scheme);
+            format!("{}://***@{host}", scheme.unwrap_or("nats"))
+        }
+        None => url.to_owned(),
+    }
+}
+
 #[async_trait]
 impl EventSource for JetStreamSource {
     async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
@@ -272,7 +335,8 @@ impl EventSource for JetStreamSource {
     async fn start(&mut self, from: u64) -> Result<(), StreamError> {
         self.active = None;
         self.broken = None;
-        let disconnections = self.disconnections.load(Ordering::Relaxed);
+        self.notes.bound.store(false, Ordering::Relaxed);
+        let disconnections = self.notes.disconnections.load(Ordering::Relaxed);
         let stream = self.stream().await?;
         if let SourceKind::Durable = self.kind {
             // Made anew, because a durable goes on where its acknowledgements are, and not where our checkpoint is.
@@ -305,6 +369,8 @@ impl EventSource for JetStreamSource {
         {
             return Err(StreamError::Interrupted(Interruption::Ended));
         }
+        let pending = consumer.cached_info().num_pending;
+        self.notes.started(from, pending);
         let order = Order::starting_at(if starts_at_floor { 0 } else { from });
         self.active = Some(Active {
             messages,

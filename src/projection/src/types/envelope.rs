@@ -55,6 +55,12 @@ impl Envelope {
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
+
+    /// The trace that the event is part of, where it says so.
+    pub fn trace_id(&self) -> Option<&str> {
+        // version-trace-parent-flags, as the W3C has it.
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
 }
 
 impl<'de> Deserialize<'de> for Envelope {

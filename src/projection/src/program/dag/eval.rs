@@ -52,7 +52,6 @@ impl<'a> Run<'a> {
     }
 
     /// How much was used.
-    #[cfg(test)]
     pub(super) fn gas_used(&self) -> u64 {
         self.gas_max - self.gas_left
     }

@@ -226,6 +226,15 @@ impl Work {
         }
     }
 
+    pub(super) async fn pause_beside(&mut self) {
+        for mut run in self.beside.drain(..) {
+            if let Some(running) = run.take() {
+                running.stop().await;
+            }
+        }
+        self.stale = true;
+    }
+
     pub(super) async fn stop_beside(&mut self, table: &ViewTable) {
         if let Some(at) = self.beside.iter().position(|run| run.table() == *table) {
             let mut run = self.beside.swap_remove(at);
