@@ -193,6 +193,7 @@ impl Folder {
             stream_seq: decoded.delivery.sequence,
             tenant: &event.tenant_id,
             view_type,
+            view_id: None,
         };
         let ids = self.projection.program.keys(event, &meta);
         let ids = ids.map_err(|error| Verdict {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::decode::{Decoded, Verdict};
 use crate::{
     manifest::Projection,
-    program::{Meta, Outcome, ProgramError, weight},
+    program::{Meta, Outcome, ProgramError, depth, weight},
     quarantine::{Body, Fault, Record, RecordKey},
     storage::{Snapshot, StorageError},
     types::{Envelope, StoredView, ViewKey},
@@ -19,6 +19,9 @@ use crate::{
 const CACHE_BYTES_MAX: usize = 64 << 20;
 /// About what an entry takes beside its view.
 const ENTRY_BYTES: usize = 200;
+
+/// How deep a view may be: JSON of more than 127 levels is not read back.
+const VIEW_DEPTH_MAX: usize = 100;
 
 /// What is to be done with an event for one view.
 pub(super) struct Item<'b> {
@@ -145,6 +148,7 @@ impl Lane {
             stream_seq: item.decoded.delivery.sequence,
             tenant: item.key.tenant(),
             view_type: item.key.view_type(),
+            view_id: Some(item.key.id()),
         };
         let projected = rules
             .projection
@@ -163,6 +167,17 @@ impl Lane {
                 what: "the view",
                 bytes,
                 bytes_max,
+            }));
+        }
+        if view
+            .as_ref()
+            .is_some_and(|view| depth(view) > VIEW_DEPTH_MAX)
+        {
+            return Ok(Err(ProgramError::Contract {
+                node: "view".to_owned(),
+                what: format!(
+                    "lists and objects stand in each other more than {VIEW_DEPTH_MAX} deep"
+                ),
             }));
         }
         // A view that was removed and comes again begins anew, as it would in a rebuild.
