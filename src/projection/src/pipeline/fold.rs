@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     decode::{Decoded, Verdict},
-    lane::{Draft, Halt, Item, Lane, Rules, record_of},
+    lane::{Halt, Item, Lane, Rules, record_of},
 };
 use crate::{
     manifest::Projection,
@@ -59,13 +59,15 @@ impl Folder {
             blocked: None,
         };
         if folder.projection.policy == PoisonPolicy::ParkKey {
-            let records = store.snapshot()?.records(&folder.projection.table)?;
+            let snapshot = store.snapshot()?;
+            let records = snapshot.records(&folder.projection.table)?;
             let keys = records
                 .iter()
                 .filter_map(|(_, record)| folder.key_of(record));
             for key in keys.collect::<Vec<_>>() {
                 let lane = folder.lane_of(&key);
-                folder.lanes[lane].park(key);
+                let rules = Rules::of(&folder.projection, limits, 0);
+                folder.lanes[lane].park(key, &snapshot, rules)?;
             }
         }
         Ok(folder)
@@ -122,7 +124,7 @@ impl Folder {
         }
         self.lanes
             .iter_mut()
-            .for_each(|lane| lane.make_room(committed));
+            .for_each(|lane| lane.make_room(committed, number));
         // In order and from the checkpoint on, so what is not behind it can only be a duplicate.
         let fresh =
             batch.partition_point(|decoded| decoded.delivery.sequence <= self.checkpoint.floor);
@@ -132,12 +134,16 @@ impl Folder {
                 return Ok(None);
             };
             let (items, strays) = self.sort(fresh);
-            match self.draft(&items, &strays, number, store)? {
-                Ok(drafts) => {
+            let drafted = self.draft(items, &strays, number, store);
+            if !matches!(drafted, Ok(Ok(()))) {
+                self.lanes.iter_mut().for_each(Lane::discard);
+            }
+            match drafted? {
+                Ok(()) => {
                     let checkpoint = self
                         .checkpoint
                         .advanced(last.delivery.sequence, last.delivery.published);
-                    return Ok(Some(self.part(fresh, drafts, strays, checkpoint)));
+                    return Ok(Some(self.part(fresh, number, strays, checkpoint)));
                 }
                 Err(halt) => {
                     // What is before the event goes in; the event and all behind it do not.
@@ -216,20 +222,15 @@ impl Folder {
 
     fn draft(
         &mut self,
-        items: &[Vec<Item<'_>>],
+        mut items: Vec<Vec<Item<'_>>>,
         strays: &[Stray],
         number: u64,
         store: &ViewStore,
-    ) -> Result<Result<Vec<Draft>, Halt>, StorageError> {
-        let rules = Rules {
-            projection: &self.projection,
-            view_bytes_max: self.limits.view_bytes_max,
-            batch: number,
-            halts: self.projection.policy == PoisonPolicy::Halt,
-            parks: self.projection.policy == PoisonPolicy::ParkKey,
-        };
+    ) -> Result<Result<(), Halt>, StorageError> {
+        let rules = Rules::of(&self.projection, self.limits, number);
         let folded: Vec<_> = if let [lane] = &mut self.lanes[..] {
-            vec![lane.fold(&items[0], rules, &store.snapshot()?)?]
+            let items = items.pop().unwrap_or_default();
+            vec![lane.fold(items, rules, &store.snapshot()?)?]
         } else {
             fold_side_by_side(&mut self.lanes, items, rules, store)?
         };
@@ -238,19 +239,17 @@ impl Folder {
             sequence: *sequence,
             reason: record.reason.clone(),
         });
-        let halts = folded
-            .iter()
-            .filter_map(|folded| folded.as_ref().err().cloned());
+        let halts = folded.into_iter().filter_map(Result::err);
         match halts.chain(stray).min_by_key(|halt| halt.sequence) {
             Some(halt) => Ok(Err(halt)),
-            None => Ok(Ok(folded.into_iter().filter_map(Result::ok).collect())),
+            None => Ok(Ok(())),
         }
     }
 
     fn part(
         &mut self,
         fresh: &[Decoded],
-        drafts: Vec<Draft>,
+        number: u64,
         strays: Vec<Stray>,
         checkpoint: Checkpoint,
     ) -> Part {
@@ -262,8 +261,8 @@ impl Folder {
             }
         }
         let hash = self.projection.program.hash();
-        for (lane, draft) in self.lanes.iter_mut().zip(drafts) {
-            let records = lane.take_over(draft, hash, |key, view| part.put(key, view));
+        for lane in &mut self.lanes {
+            let records = lane.take_over(number, hash, |key, view| part.put(key, view));
             for (key, record) in &records {
                 part.put_record(key, record);
             }
@@ -283,10 +282,10 @@ impl Folder {
 
 fn fold_side_by_side(
     lanes: &mut [Lane],
-    items: &[Vec<Item<'_>>],
+    items: Vec<Vec<Item<'_>>>,
     rules: Rules<'_>,
     store: &ViewStore,
-) -> Result<Vec<Result<Draft, Halt>>, StorageError> {
+) -> Result<Vec<Result<(), Halt>>, StorageError> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = lanes
             .iter_mut()

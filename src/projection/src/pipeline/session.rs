@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     commit::{CommitEnd, Committer, Numbered},
-    decode::{Tenancy, decode},
+    decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
     shard::ShardOptions,
     status::ShardStatus,
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long a receiver waits for a first message before it looks at what else there is to do.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// How many batches there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
+const IN_FLIGHT: usize = 4;
 
 /// Why a session ended.
 pub(super) enum SessionEnd {
@@ -60,6 +63,8 @@ pub(super) async fn run(
     let floor = lowest_floor(&folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
     let (events, received) = mpsc::channel::<Vec<Delivery>>(1);
+    // Without room between them: what is decoded is large, and one batch ahead is enough.
+    let (decoded, foldable) = sync_channel::<Vec<Decoded>>(0);
     let (batches, folded) = sync_channel::<Numbered>(1);
     let committed = Arc::new(AtomicU64::new(0));
     let committer = Committer {
@@ -75,15 +80,19 @@ pub(super) async fn run(
     let folding = Folding {
         folders,
         store: Arc::clone(store),
-        tenancy: options.tenancy.clone(),
-        event_bytes_max: options.event_bytes_max,
-        lanes: options.fold.lanes,
         committed,
         status: status.clone(),
     };
-    let folding = spawn_blocking(move || folding.run(received, &batches));
+    let folding = spawn_blocking(move || folding.run(&foldable, &batches));
+    let decoding = Decoding {
+        tenancy: options.tenancy.clone(),
+        event_bytes_max: options.event_bytes_max,
+        threads: options.fold.lanes,
+    };
+    let decoding = spawn_blocking(move || decoding.run(received, &decoded));
 
     let mut end = receive(source, events, &mut acknowledgeable, options, status, stop).await;
+    decoding.await.expect("decoding does not panic");
     let (fold_end, commit_end) = join(folding, committing).await;
     // Whatever ended the reception, what the threads say is nearer to the cause.
     end = match (commit_end, fold_end) {
@@ -126,7 +135,7 @@ async fn receive(
         };
         let limits = ReceiveLimits {
             events_max: batch.events_max,
-            bytes_max: batch.bytes_max.min(options.queue_bytes_max / 3),
+            bytes_max: batch.bytes_max.min(options.queue_bytes_max / IN_FLIGHT),
             within: batch.within,
             idle: IDLE,
         };
@@ -170,27 +179,42 @@ async fn receive(
     }
 }
 
+struct Decoding {
+    tenancy: Tenancy,
+    event_bytes_max: usize,
+    threads: usize,
+}
+
+impl Decoding {
+    /// Decodes what comes until the sender is gone, or nobody wants it any more. Blocking.
+    fn run(self, mut received: mpsc::Receiver<Vec<Delivery>>, decoded: &SyncSender<Vec<Decoded>>) {
+        while let Some(deliveries) = received.blocking_recv() {
+            let batch = decode(
+                deliveries,
+                &self.tenancy,
+                self.event_bytes_max,
+                self.threads,
+            );
+            if decoded.send(batch).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 struct Folding {
     folders: Vec<Folder>,
     store: Arc<ViewStore>,
-    tenancy: Tenancy,
-    event_bytes_max: usize,
-    lanes: usize,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
 }
 
 impl Folding {
     /// Folds what comes until the sender is gone, or nothing goes on. Blocking.
-    fn run(
-        mut self,
-        mut received: mpsc::Receiver<Vec<Delivery>>,
-        batches: &SyncSender<Numbered>,
-    ) -> FoldEnd {
+    fn run(mut self, foldable: &Receiver<Vec<Decoded>>, batches: &SyncSender<Numbered>) -> FoldEnd {
         let mut number = 0;
-        while let Some(deliveries) = received.blocking_recv() {
+        while let Ok(decoded) = foldable.recv() {
             number += 1;
-            let decoded = decode(deliveries, &self.tenancy, self.event_bytes_max, self.lanes);
             let committed = self.committed.load(Ordering::Acquire);
             let mut batch = Batch::default();
             for folder in &mut self.folders {
