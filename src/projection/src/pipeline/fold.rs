@@ -163,11 +163,12 @@ impl Folder {
     fn sort<'b>(&self, fresh: &'b [Decoded]) -> (Vec<Vec<Item<'b>>>, Vec<Stray>) {
         let mut items: Vec<Vec<Item<'b>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut strays = Vec::new();
+        let mut keys = Vec::new();
         for decoded in fresh {
-            match self.keys(decoded) {
-                Ok(None) => {}
-                Ok(Some((event, keys))) => {
-                    for key in keys {
+            keys.clear();
+            match self.keys(decoded, &mut keys) {
+                Ok(event) => {
+                    for key in keys.drain(..) {
                         items[self.lane_of(&key)].push(Item {
                             decoded,
                             event,
@@ -189,10 +190,12 @@ impl Folder {
         (items, strays)
     }
 
+    /// Adds the views of an event to `keys`. All of them, or there is a verdict.
     fn keys<'b>(
         &self,
         decoded: &'b Decoded,
-    ) -> Result<Option<(&'b Envelope, Vec<ViewKey>)>, Verdict> {
+        keys: &mut Vec<ViewKey>,
+    ) -> Result<&'b Envelope, Verdict> {
         let event = decoded.event.as_ref().map_err(Clone::clone)?;
         let view_type = &self.projection.table.view_type;
         let meta = Meta {
@@ -206,18 +209,14 @@ impl Folder {
             fault: error.fault(),
             reason: error.to_string(),
         })?;
-        if ids.is_empty() {
-            return Ok(None);
+        for id in ids {
+            let key = ViewKey::new(event.tenant_id.clone(), view_type.clone(), id);
+            keys.push(key.map_err(|error| Verdict {
+                fault: Fault::Contract,
+                reason: error.to_string(),
+            })?);
         }
-        let keys = ids
-            .into_iter()
-            .map(|id| ViewKey::new(event.tenant_id.clone(), view_type.clone(), id));
-        let keys = keys.collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|error| Verdict {
-            fault: Fault::Contract,
-            reason: error.to_string(),
-        })?;
-        Ok(Some((event, keys)))
+        Ok(event)
     }
 
     fn draft(
