@@ -10,6 +10,8 @@ mod fold;
 mod lane;
 mod session;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod status;
 
 pub use shard::{Shard, ShardOptions};

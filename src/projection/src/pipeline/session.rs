@@ -1,12 +1,9 @@
 //! Sessions: one uninterrupted delivery, from its start after the checkpoints to whatever ends it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+    mpsc::{Receiver, SyncSender, sync_channel},
 };
 
 use tokio::{
@@ -26,9 +23,6 @@ use crate::{
     storage::{Batch, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
-
-/// How long a receiver waits for a first message before it looks at what else there is to do.
-const IDLE: Duration = Duration::from_millis(100);
 
 /// How many batches there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
 const IN_FLIGHT: usize = 4;
@@ -137,7 +131,7 @@ async fn receive(
             events_max: batch.events_max,
             bytes_max: batch.bytes_max.min(options.queue_bytes_max / IN_FLIGHT),
             within: batch.within,
-            idle: IDLE,
+            idle: options.idle,
         };
         let received = tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
