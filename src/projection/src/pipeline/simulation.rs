@@ -27,6 +27,8 @@ const SIMULATIONS: u64 = 10_000;
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// How long a node waits for anything that may pass: there is nothing here that does not pass at once.
 const PAUSE: Duration = Duration::from_micros(100);
+/// Less than some events have.
+const EVENT_BYTES_MAX: usize = 256;
 const INTERRUPTIONS: [Interruption; 5] = [
     Interruption::Gap,
     Interruption::Disorder,
@@ -124,7 +126,7 @@ fn options(rng: &mut Rng) -> ShardOptions {
     settings.catch_up.events_max = rng.usize(1..30);
     settings.catch_up_lag = 9;
     settings.lanes = if rng.u32(0..8) == 0 { 2 } else { 1 };
-    settings.event_bytes_max = 256;
+    settings.event_bytes_max = EVENT_BYTES_MAX;
     settings.breaker_pause = PAUSE;
     if rng.u32(0..4) == 0 {
         settings.durability = Durability::Interval(PAUSE);
@@ -226,8 +228,10 @@ async fn simulate(seed: u64) {
     assert_eq!(state, ShardState::Stopped);
 
     let clean = FaultyDisk::new();
-    let mut whole = Settings::default();
-    whole.event_bytes_max = 256;
+    let whole = Settings {
+        event_bytes_max: EVENT_BYTES_MAX,
+        ..Settings::default()
+    };
     let mut again = FaultySource {
         stream: stream.clone(),
         rng: rng.fork(),

@@ -215,10 +215,11 @@ impl Program for DagProgram {
                     return Ok(());
                 }
                 if keys.len() == KEYS_MAX {
-                    return Err(ProgramError::Contract {
+                    let error = ProgramError::Contract {
                         node: "key".to_owned(),
                         what: format!("more than {KEYS_MAX} keys"),
-                    });
+                    };
+                    return Err(error.into());
                 }
                 keys.push(id.into());
                 Ok(())

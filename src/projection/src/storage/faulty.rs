@@ -3,7 +3,7 @@
 //! What keeps the bytes is redb, as on a disk, so transactions are real ones.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -40,7 +40,7 @@ pub(crate) struct FaultyDisk {
 struct Plan {
     writes: BTreeMap<u64, StorageFault>,
     /// Reads that fail as a disk does.
-    reads: BTreeMap<u64, ()>,
+    reads: BTreeSet<u64>,
     crashed: bool,
 }
 
@@ -63,7 +63,7 @@ impl FaultyDisk {
     /// Lets the read fail that comes after `reads` others.
     pub(crate) fn fail_read_after(&self, reads: u64) {
         let at = self.reads.load(Ordering::Relaxed) + reads;
-        self.plan().reads.insert(at, ());
+        self.plan().reads.insert(at);
     }
 
     /// The store as a process finds it that has just been started.
@@ -98,7 +98,7 @@ fn crash() -> StorageError {
 impl Kv for Arc<FaultyDisk> {
     fn read(&self) -> Result<Box<dyn KvRead + '_>, StorageError> {
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
-        if self.plan().reads.remove(&read).is_some() {
+        if self.plan().reads.remove(&read) {
             return Err(disk());
         }
         self.kv.read()

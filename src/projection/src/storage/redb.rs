@@ -47,7 +47,10 @@ impl Redb {
     #[cfg(test)]
     pub(super) fn in_memory() -> Result<Self, StorageError> {
         let backend = redb::backends::InMemoryBackend::new();
-        let created = Database::builder().create_with_backend(backend);
+        let mut builder = Database::builder();
+        let created = builder
+            .set_cache_size(64 << 10)
+            .create_with_backend(backend);
         let database = created.map_err(|error| engine("open", error))?;
         Ok(Self {
             file: PathBuf::new(),

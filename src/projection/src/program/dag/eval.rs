@@ -35,7 +35,22 @@ pub(super) struct Run<'a> {
     gas_left: u64,
 }
 
-type Evaluated<'a> = Result<Given<'a>, ProgramError>;
+/// An error out of the way, because results are moved at every node and errors are rare.
+pub(super) struct Failure(Box<ProgramError>);
+
+impl From<ProgramError> for Failure {
+    fn from(error: ProgramError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl From<Failure> for ProgramError {
+    fn from(failure: Failure) -> Self {
+        *failure.0
+    }
+}
+
+type Evaluated<'a> = Result<Given<'a>, Failure>;
 
 impl<'a> Run<'a> {
     pub(super) fn new(
@@ -89,7 +104,7 @@ impl<'a> Run<'a> {
         self.gas_left = gas_left;
     }
 
-    pub(super) fn condition(&mut self, node: &'a Node) -> Result<bool, ProgramError> {
+    pub(super) fn condition(&mut self, node: &'a Node) -> Result<bool, Failure> {
         let value = self.eval(node)?;
         value
             .as_bool()
@@ -100,8 +115,8 @@ impl<'a> Run<'a> {
     pub(super) fn ids(
         &mut self,
         emit: &'a Emit,
-        visit: &mut dyn FnMut(&str) -> Result<(), ProgramError>,
-    ) -> Result<(), ProgramError> {
+        visit: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if let Some(when) = &emit.when
             && !self.condition(when)?
         {
@@ -164,15 +179,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn charge(&mut self, gas: u64) -> Result<(), ProgramError> {
+    fn charge(&mut self, gas: u64) -> Result<(), Failure> {
         let left = self.gas_left.checked_sub(gas);
         // Nothing may be tried with what would be left.
         self.gas_left = left.unwrap_or(0);
         let gas_max = self.gas_max;
-        left.map(drop).ok_or(ProgramError::Gas { gas_max })
+        left.map(drop)
+            .ok_or_else(|| ProgramError::Gas { gas_max }.into())
     }
 
-    fn charge_bytes(&mut self, bytes: usize) -> Result<(), ProgramError> {
+    fn charge_bytes(&mut self, bytes: usize) -> Result<(), Failure> {
         self.charge((bytes / BYTES_PER_GAS) as u64)
     }
 
@@ -231,7 +247,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether a condition is `wanted`; those behind it are not looked at.
-    fn any_is(&mut self, nodes: &'a [Node], wanted: bool) -> Result<bool, ProgramError> {
+    fn any_is(&mut self, nodes: &'a [Node], wanted: bool) -> Result<bool, Failure> {
         for node in nodes {
             if self.condition(node)? == wanted {
                 return Ok(true);
@@ -261,9 +277,11 @@ fn truth<'a>(value: bool) -> Given<'a> {
     Given::Made(Value::Bool(value))
 }
 
-fn contract(node: &str, what: &str) -> ProgramError {
+#[cold]
+fn contract(node: &str, what: &str) -> Failure {
     ProgramError::Contract {
         node: node.to_owned(),
         what: what.to_owned(),
     }
+    .into()
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Evaluated, Run, contract, given::Given};
-use crate::program::{ProgramError, dag::node::Node};
+use super::{Evaluated, Failure, Run, contract, given::Given};
+use crate::program::dag::node::Node;
 
 /// The elements of a list, without a copy of those that are somewhere else.
 enum Elements<'a> {
@@ -25,7 +25,7 @@ impl<'a> Iterator for Elements<'a> {
 impl<'a> Run<'a> {
     pub(super) fn list(&mut self, nodes: &'a [Node]) -> Evaluated<'a> {
         let items = nodes.iter().map(|node| Ok(self.eval(node)?.into_value()));
-        let items = items.collect::<Result<Vec<_>, ProgramError>>()?;
+        let items = items.collect::<Result<Vec<_>, Failure>>()?;
         self.made(Value::Array(items))
     }
 
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
     }
 
     /// Null is as good as an empty list: a view begins without any.
-    fn elements(&mut self, over: &'a Node) -> Result<Elements<'a>, ProgramError> {
+    fn elements(&mut self, over: &'a Node) -> Result<Elements<'a>, Failure> {
         Ok(match self.eval(over)? {
             Given::Seen(Value::Array(items)) => Elements::Seen(items.iter()),
             Given::Made(Value::Array(items)) => Elements::Made(items.into_iter()),

@@ -4,17 +4,14 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{Evaluated, Run, contract, given::Given, truth};
-use crate::program::{
-    ProgramError,
-    dag::{
-        decimal::Decimal,
-        node::{Arithmetic, Comparison, Node},
-    },
+use super::{Evaluated, Failure, Run, contract, given::Given, truth};
+use crate::program::dag::{
+    decimal::Decimal,
+    node::{Arithmetic, Comparison, Node},
 };
 
 impl<'a> Run<'a> {
-    pub(super) fn whole(&mut self, node: &'a Node, place: &str) -> Result<i64, ProgramError> {
+    pub(super) fn whole(&mut self, node: &'a Node, place: &str) -> Result<i64, Failure> {
         let value = self.eval(node)?;
         value
             .as_i64()
@@ -84,7 +81,7 @@ impl<'a> Run<'a> {
     }
 
     /// A decimal as a text; whole numbers are decimals too.
-    fn decimal(&mut self, node: &'a Node) -> Result<Decimal, ProgramError> {
+    fn decimal(&mut self, node: &'a Node) -> Result<Decimal, Failure> {
         let value = self.eval(node)?;
         let decimal = match value.as_str() {
             Some(text) => text.parse().ok(),
@@ -121,7 +118,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn too_long() -> ProgramError {
+fn too_long() -> Failure {
     contract(
         "decimal",
         "more digits than there is room for, or a division by 0",

@@ -2,15 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use super::{Evaluated, Run, contract};
-use crate::program::{ProgramError, dag::node::Node};
+use super::{Evaluated, Failure, Run, contract};
+use crate::program::dag::node::Node;
 
 impl<'a> Run<'a> {
     pub(super) fn object(&mut self, members: &'a [(String, Node)]) -> Evaluated<'a> {
-        let members = members.iter();
-        let members = members.map(|(name, node)| Ok((name.clone(), self.eval(node)?.into_value())));
-        let members = members.collect::<Result<Map<_, _>, ProgramError>>()?;
-        self.made(Value::Object(members))
+        let mut object = Map::new();
+        for (name, node) in members {
+            object.insert(name.clone(), self.eval(node)?.into_value());
+        }
+        self.made(Value::Object(object))
     }
 
     pub(super) fn merge(&mut self, nodes: &'a [Node]) -> Evaluated<'a> {
@@ -45,7 +46,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn put(value: &mut Value, path: &[String], to: Value) -> Result<(), ProgramError> {
+fn put(value: &mut Value, path: &[String], to: Value) -> Result<(), Failure> {
     let Some((name, rest)) = path.split_first() else {
         *value = to;
         return Ok(());

@@ -5,13 +5,10 @@ use std::fmt::Write;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Evaluated, Run, contract, given::Given};
+use super::{Evaluated, Failure, Run, contract, given::Given};
 use crate::{
     hex::hex,
-    program::{
-        ProgramError,
-        dag::node::{Node, TextOperation},
-    },
+    program::dag::node::{Node, TextOperation},
 };
 
 impl<'a> Run<'a> {
@@ -75,6 +72,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn text<'t>(given: &'t Given<'_>, place: &str) -> Result<&'t str, ProgramError> {
+fn text<'t>(given: &'t Given<'_>, place: &str) -> Result<&'t str, Failure> {
     given.as_str().ok_or_else(|| contract(place, "not a text"))
 }
