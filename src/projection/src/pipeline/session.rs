@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinHandle, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,10 @@ use crate::{
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
 
+/// How many receptions may wait to be decoded. Few events at a time are many of them.
+const QUEUED_MAX: usize = 256;
+/// What the room of those is measured in.
+const ROOM_BYTES: usize = 1 << 10;
 /// How many batches there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
 const IN_FLIGHT: usize = 4;
 
@@ -56,7 +60,7 @@ pub(super) async fn run(
 ) -> SessionEnd {
     let floor = lowest_floor(&folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
-    let (events, received) = mpsc::channel::<Vec<Delivery>>(1);
+    let (events, received) = mpsc::channel::<Queued>(QUEUED_MAX);
     // Without room between them: what is decoded is large, and one batch ahead is enough.
     let (decoded, foldable) = sync_channel::<Vec<Decoded>>(0);
     let (batches, folded) = sync_channel::<Numbered>(1);
@@ -82,6 +86,7 @@ pub(super) async fn run(
         tenancy: options.tenancy.clone(),
         event_bytes_max: options.event_bytes_max,
         threads: options.fold.lanes,
+        events_max: options.batch.events_max,
     };
     let decoding = spawn_blocking(move || decoding.run(received, &decoded));
 
@@ -114,13 +119,18 @@ async fn join(
 /// Receives until something ends it. Dropping `events` at its end lets the threads finish what they have.
 async fn receive(
     source: &mut dyn EventSource,
-    events: mpsc::Sender<Vec<Delivery>>,
+    events: mpsc::Sender<Queued>,
     acknowledgeable: &mut watch::Receiver<u64>,
     options: &ShardOptions,
     status: &watch::Sender<ShardStatus>,
     stop: &CancellationToken,
 ) -> SessionEnd {
     let mut pending = 0;
+    let bytes_max = options.queue_bytes_max / IN_FLIGHT;
+    let room_max = u32::try_from(bytes_max / ROOM_BYTES)
+        .unwrap_or(u32::MAX >> 3)
+        .max(1);
+    let room = Arc::new(Semaphore::new(room_max as usize));
     loop {
         let batch = if pending > options.catch_up_lag {
             options.catch_up
@@ -129,7 +139,7 @@ async fn receive(
         };
         let limits = ReceiveLimits {
             events_max: batch.events_max,
-            bytes_max: batch.bytes_max.min(options.queue_bytes_max / IN_FLIGHT),
+            bytes_max: batch.bytes_max.min(bytes_max),
             within: batch.within,
             idle: options.idle,
         };
@@ -166,23 +176,52 @@ async fn receive(
         // Where the threads are behind, this waits, and nothing more is pulled.
         tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
-            sent = events.send(received) => if sent.is_err() {
+            sent = queue(&events, received, &room, room_max) => if sent.is_err() {
                 return SessionEnd::Stopped;
             },
         }
     }
 }
 
+/// Messages that wait to be decoded, with the room that they take.
+struct Queued {
+    deliveries: Vec<Delivery>,
+    _room: OwnedSemaphorePermit,
+}
+
+async fn queue(
+    events: &mpsc::Sender<Queued>,
+    deliveries: Vec<Delivery>,
+    room: &Arc<Semaphore>,
+    room_max: u32,
+) -> Result<(), mpsc::error::SendError<Queued>> {
+    let bytes: usize = deliveries
+        .iter()
+        .map(|delivery| delivery.payload.len())
+        .sum();
+    let needed = u32::try_from(bytes / ROOM_BYTES + 1).unwrap_or(room_max);
+    let acquired = Arc::clone(room).acquire_many_owned(needed.min(room_max));
+    let _room = acquired.await.expect("nobody closes it");
+    events.send(Queued { deliveries, _room }).await
+}
+
 struct Decoding {
     tenancy: Tenancy,
     event_bytes_max: usize,
     threads: usize,
+    events_max: usize,
 }
 
 impl Decoding {
     /// Decodes what comes until the sender is gone, or nobody wants it any more. Blocking.
-    fn run(self, mut received: mpsc::Receiver<Vec<Delivery>>, decoded: &SyncSender<Vec<Decoded>>) {
-        while let Some(deliveries) = received.blocking_recv() {
+    fn run(self, mut received: mpsc::Receiver<Queued>, decoded: &SyncSender<Vec<Decoded>>) {
+        while let Some(Queued { mut deliveries, .. }) = received.blocking_recv() {
+            // What came in small batches while the last one was written is written at once.
+            while deliveries.len() < self.events_max
+                && let Ok(more) = received.try_recv()
+            {
+                deliveries.extend(more.deliveries);
+            }
             let batch = decode(
                 deliveries,
                 &self.tenancy,
