@@ -201,8 +201,12 @@ async fn queue(
         .sum();
     let needed = u32::try_from(bytes / ROOM_BYTES + 1).unwrap_or(room_max);
     let acquired = Arc::clone(room).acquire_many_owned(needed.min(room_max));
-    let _room = acquired.await.expect("nobody closes it");
-    events.send(Queued { deliveries, _room }).await
+    let taken = acquired.await.expect("nobody closes it");
+    let queued = Queued {
+        deliveries,
+        _room: taken,
+    };
+    events.send(queued).await
 }
 
 struct Decoding {
