@@ -220,6 +220,7 @@ fn at(floor: u64) -> Checkpoint {
         stream_created: 1,
         filter_hash: String::new(),
         program_hash: String::new(),
+        shard: None,
         floor,
         published: Some(1),
     }

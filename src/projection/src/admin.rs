@@ -233,6 +233,7 @@ fn applied(
         stream_seq: record_key.sequence,
         tenant: key.tenant(),
         view_type: key.view_type(),
+        view_id: Some(key.id()),
     };
     let event = Envelope {
         tenant_id: key.tenant().clone(),

@@ -11,6 +11,8 @@ mod lane;
 mod note;
 mod session;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod status;
 
 pub(crate) use commit::since;

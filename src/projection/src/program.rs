@@ -54,6 +54,8 @@ pub struct Meta<'a> {
     pub tenant: &'a TenantId,
     /// The type of the views.
     pub view_type: &'a ViewType,
+    /// The view that is folded; `None` while the keys are found.
+    pub view_id: Option<&'a ViewId>,
 }
 
 /// What becomes of a view.
@@ -105,6 +107,15 @@ impl ProgramError {
             Self::Gas { .. } => Fault::Gas,
             Self::Size { .. } => Fault::Size,
         }
+    }
+}
+
+/// How deep lists and objects stand in each other in a value.
+pub(crate) fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

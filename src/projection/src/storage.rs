@@ -6,6 +6,8 @@
 mod batch;
 mod breaker;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod fence;
 mod generations;
 mod index;
@@ -27,6 +29,8 @@ use crate::{
 pub use batch::{Batch, Part};
 pub use breaker::Breaker;
 pub use error::{EngineError, StorageError};
+#[cfg(test)]
+pub(crate) use faulty::{FaultyDisk, StorageFault};
 pub use fence::Fence;
 pub use generations::GenerationChange;
 pub use index::Index;
@@ -83,6 +87,15 @@ impl ViewStore {
             kv,
             _ownership: None,
         })
+    }
+
+    /// A store over bytes that are not in a folder.
+    #[cfg(test)]
+    fn over(kv: Box<dyn Kv>) -> Self {
+        Self {
+            kv,
+            _ownership: None,
+        }
     }
 
     /// What the store holds at this moment. It pins what it sees, so it must be short-lived.

@@ -131,6 +131,41 @@ async fn a_parked_key_waits_in_order_while_others_go_on() {
     assert!(dump(&store, "kind")[0].1.contains("\"count\":4"));
 }
 
+/// What is nested deeper than JSON is read back would be written, and never read again.
+#[tokio::test]
+async fn a_view_that_grows_into_itself_is_stopped_while_it_can_still_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("manifest.yaml");
+    let nested = "{language: dag/v1, key: k, view: {object: {within: {view: ''}}}}";
+    let text = format!("projections: [{{view_type: account, poison: skip, program: {nested}}}]");
+    std::fs::write(&file, text).unwrap();
+    let manifest = projection::manifest::ProjectionManifest::load(&file, 100_000).unwrap();
+    let mut source = MemorySource::default();
+    for number in 0..300 {
+        source.publish("ev", deposit("a", number));
+    }
+    let store = store(&folder.path().join("store"), Durability::Commit);
+    run_until(
+        &store,
+        &manifest,
+        &settings(9, 1),
+        &mut source,
+        reached(300),
+    )
+    .await;
+    let snapshot = store.snapshot().unwrap();
+    let key = projection::types::ViewKey::new("".into(), "account".into(), "k".into()).unwrap();
+    let view = snapshot.view(&accounts::table("account"), &key).unwrap();
+    assert_eq!(view.unwrap().last_seq, 100);
+    let records = snapshot.records(&accounts::table("account")).unwrap();
+    assert_eq!(records.len(), 200);
+    assert!(
+        records
+            .iter()
+            .all(|(_, record)| record.fault == Fault::Contract)
+    );
+}
+
 #[tokio::test]
 async fn a_projection_that_halts_stops_right_before_the_event_and_lets_the_others_go_on() {
     let source = MemorySource::default();

@@ -116,7 +116,8 @@ async fn say_progress(node: &Running) {
                 (Phase::Retiring, _) => "retire",
                 _ => continue,
             };
-            writeln!(std::io::stdout(), "now {word}").unwrap();
+            let mut out = std::io::stdout();
+            writeln!(out, "now {word}").unwrap();
         }
     }
 }

@@ -208,9 +208,9 @@ fn limited(query: &Value, limit: u64) -> Value {
 async fn one_store(nats: &Nats) -> (tempfile::TempDir, QueryEngine) {
     let folder = tempfile::tempdir().unwrap();
     let whole = store(folder.path(), Durability::Commit);
-    let mut source = JetStreamSource::connect(&settings(&nats)).await.unwrap();
+    let mut source = JetStreamSource::connect(&settings(nats)).await.unwrap();
     let reached = |status: &projection::pipeline::ShardStatus| status.has_reached(EVENTS);
-    let mut alone = settings(&nats);
+    let mut alone = settings(nats);
     alone.shards = 1;
     run_until(&whole, &manifest("halt"), &alone, &mut source, reached).await;
     let limits = QueryLimits::default();

@@ -11,7 +11,7 @@ use async_nats::jetstream::{Context, stream::RetentionPolicy};
 use nats::{Nats, servers};
 use node::{Node, stop, until, until_status};
 use projection::{
-    health::Health,
+    health::{Asked, Health},
     pipeline::{Shard, ShardOptions},
     settings::{Durability, Settings},
 };

@@ -29,12 +29,11 @@ impl Healthcheck {
         settings: impl FnOnce() -> Result<Settings, Box<dyn Error>>,
     ) -> Outcome {
         let within = Duration::from_secs(self.within);
-        let remote = match &self.url {
-            Some(url) => Remote::at(url, within)?,
-            None => {
-                let settings = settings()?;
-                Remote::of(&settings.storage_path, &settings, within)?
-            }
+        let remote = if let Some(url) = &self.url {
+            Remote::at(url, within)?
+        } else {
+            let settings = settings()?;
+            Remote::of(&settings.storage_path, &settings, within)?
         };
         let path = if self.ready { "/ready" } else { "/health" };
         let (status, body) = remote.ask(Method::GET, path).await?;

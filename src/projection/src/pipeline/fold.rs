@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::{
     decode::{Decoded, Verdict},
-    lane::{Draft, Halt, Item, Lane, Rules, record_of},
+    lane::{Halt, Item, Lane, Rules, record_of},
     note,
 };
 use crate::{
@@ -89,13 +89,15 @@ impl Folder {
             gas,
         };
         if folder.projection.policy == PoisonPolicy::ParkKey {
-            let records = store.snapshot()?.records(&folder.projection.table)?;
+            let snapshot = store.snapshot()?;
+            let records = snapshot.records(&folder.projection.table)?;
             let keys = records
                 .iter()
                 .filter_map(|(_, record)| folder.key_of(record));
             for key in keys.collect::<Vec<_>>() {
                 let lane = folder.lane_of(&key);
-                folder.lanes[lane].park(key);
+                let rules = Rules::of(&folder.projection, limits, &folder.gas, 0);
+                folder.lanes[lane].park(key, &snapshot, rules)?;
             }
         }
         Ok(folder)
@@ -152,7 +154,7 @@ impl Folder {
         }
         self.lanes
             .iter_mut()
-            .for_each(|lane| lane.make_room(committed));
+            .for_each(|lane| lane.make_room(committed, number));
         // In order and from the checkpoint on, so what is not behind it can only be a duplicate.
         let fresh =
             batch.partition_point(|decoded| decoded.delivery.sequence <= self.checkpoint.floor);
@@ -162,12 +164,16 @@ impl Folder {
                 return Ok(None);
             };
             let (items, strays) = self.sort(fresh);
-            match self.draft(&items, &strays, number, store)? {
-                Ok(drafts) => {
+            let drafted = self.draft(items, &strays, number, store);
+            if !matches!(drafted, Ok(Ok(()))) {
+                self.lanes.iter_mut().for_each(Lane::discard);
+            }
+            match drafted? {
+                Ok(()) => {
                     let checkpoint = self
                         .checkpoint
                         .advanced(last.delivery.sequence, last.delivery.published);
-                    return Ok(Some(self.part(fresh, drafts, strays, checkpoint)));
+                    return Ok(Some(self.part(fresh, number, strays, checkpoint)));
                 }
                 Err(halt) => {
                     let table = &self.projection.table;
@@ -189,11 +195,12 @@ impl Folder {
     fn sort<'b>(&self, fresh: &'b [Decoded]) -> (Vec<Vec<Item<'b>>>, Vec<Stray>) {
         let mut items: Vec<Vec<Item<'b>>> = self.lanes.iter().map(|_| Vec::new()).collect();
         let mut strays = Vec::new();
+        let mut keys = Vec::new();
         for decoded in fresh.iter().filter(|decoded| !decoded.foreign) {
-            match self.keys(decoded) {
-                Ok(None) => {}
-                Ok(Some((event, keys))) => {
-                    for key in keys {
+            keys.clear();
+            match self.keys(decoded, &mut keys) {
+                Ok(event) => {
+                    for key in keys.drain(..) {
                         items[self.lane_of(&key)].push(Item {
                             decoded,
                             event,
@@ -215,56 +222,49 @@ impl Folder {
         (items, strays)
     }
 
+    /// Adds the views of an event to `keys`. All of them, or there is a verdict.
     fn keys<'b>(
         &self,
         decoded: &'b Decoded,
-    ) -> Result<Option<(&'b Envelope, Vec<ViewKey>)>, Verdict> {
+        keys: &mut Vec<ViewKey>,
+    ) -> Result<&'b Envelope, Verdict> {
         let event = decoded.event.as_ref().map_err(Clone::clone)?;
         let view_type = &self.projection.table.view_type;
         let meta = Meta {
             stream_seq: decoded.delivery.sequence,
             tenant: &event.tenant_id,
             view_type,
+            view_id: None,
         };
         let ids = self.projection.program.keys(event, &meta);
         let ids = ids.map_err(|error| Verdict {
             fault: error.fault(),
             reason: error.to_string(),
         })?;
-        if ids.is_empty() {
-            return Ok(None);
+        for id in ids {
+            let key = ViewKey::new(event.tenant_id.clone(), view_type.clone(), id);
+            keys.push(key.map_err(|error| Verdict {
+                fault: Fault::Contract,
+                reason: error.to_string(),
+            })?);
         }
-        let keys = ids
-            .into_iter()
-            .map(|id| ViewKey::new(event.tenant_id.clone(), view_type.clone(), id));
-        let keys = keys.collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|error| Verdict {
-            fault: Fault::Contract,
-            reason: error.to_string(),
-        })?;
-        for key in &keys {
+        for key in &*keys {
             self.limits.admit(key)?;
         }
-        Ok(Some((event, keys)))
+        Ok(event)
     }
 
     fn draft(
         &mut self,
-        items: &[Vec<Item<'_>>],
+        mut items: Vec<Vec<Item<'_>>>,
         strays: &[Stray],
         number: u64,
         store: &ViewStore,
-    ) -> Result<Result<Vec<Draft>, Halt>, StorageError> {
-        let rules = Rules {
-            projection: &self.projection,
-            gas: &self.gas,
-            view_bytes_max: self.limits.view_bytes_max,
-            batch: number,
-            halts: self.projection.policy == PoisonPolicy::Halt,
-            parks: self.projection.policy == PoisonPolicy::ParkKey,
-        };
+    ) -> Result<Result<(), Halt>, StorageError> {
+        let rules = Rules::of(&self.projection, self.limits, &self.gas, number);
         let folded: Vec<_> = if let [lane] = &mut self.lanes[..] {
-            vec![lane.fold(&items[0], rules, &store.snapshot()?)?]
+            let items = items.pop().unwrap_or_default();
+            vec![lane.fold(items, rules, &store.snapshot()?)?]
         } else {
             fold_side_by_side(&mut self.lanes, items, rules, store)?
         };
@@ -273,19 +273,17 @@ impl Folder {
             sequence: *sequence,
             reason: record.reason.clone(),
         });
-        let halts = folded
-            .iter()
-            .filter_map(|folded| folded.as_ref().err().cloned());
+        let halts = folded.into_iter().filter_map(Result::err);
         match halts.chain(stray).min_by_key(|halt| halt.sequence) {
             Some(halt) => Ok(Err(halt)),
-            None => Ok(Ok(folded.into_iter().filter_map(Result::ok).collect())),
+            None => Ok(Ok(())),
         }
     }
 
     fn part(
         &mut self,
         fresh: &[Decoded],
-        drafts: Vec<Draft>,
+        number: u64,
         strays: Vec<Stray>,
         checkpoint: Checkpoint,
     ) -> Part {
@@ -297,8 +295,8 @@ impl Folder {
             }
         }
         let hash = self.projection.program.hash();
-        for (lane, draft) in self.lanes.iter_mut().zip(drafts) {
-            let records = lane.take_over(draft, hash, |key, view| part.put(key, view));
+        for lane in &mut self.lanes {
+            let records = lane.take_over(number, hash, |key, view| part.put(key, view));
             let noted = records.iter().map(|(key, record)| (key, record));
             note::set_aside(&self.projection.table, fresh, noted, &self.metrics);
             for (key, record) in &records {
@@ -322,10 +320,10 @@ impl Folder {
 
 fn fold_side_by_side(
     lanes: &mut [Lane],
-    items: &[Vec<Item<'_>>],
+    items: Vec<Vec<Item<'_>>>,
     rules: Rules<'_>,
     store: &ViewStore,
-) -> Result<Vec<Result<Draft, Halt>>, StorageError> {
+) -> Result<Vec<Result<(), Halt>>, StorageError> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = lanes
             .iter_mut()

@@ -7,11 +7,14 @@ use std::collections::HashMap;
 use prometheus_client::metrics::histogram::Histogram;
 use serde_json::Value;
 
-use super::decode::{Decoded, Verdict};
+use super::{
+    decode::{Decoded, Verdict},
+    fold::FoldLimits,
+};
 use crate::{
     manifest::Projection,
-    program::{Meta, Outcome, ProgramError, weight},
-    quarantine::{Body, Fault, Record, RecordKey},
+    program::{Meta, Outcome, ProgramError, depth, weight},
+    quarantine::{Body, Fault, PoisonPolicy, Record, RecordKey},
     storage::{Snapshot, StorageError},
     types::{Envelope, StoredView, ViewKey},
 };
@@ -21,6 +24,9 @@ const CACHE_BYTES_MAX: usize = 64 << 20;
 /// About what an entry takes beside its view.
 const ENTRY_BYTES: usize = 200;
 
+/// How deep a view may be: JSON of more than 127 levels is not read back.
+const VIEW_DEPTH_MAX: usize = 100;
+
 /// What is to be done with an event for one view.
 pub(super) struct Item<'b> {
     pub(super) decoded: &'b Decoded,
@@ -28,31 +34,47 @@ pub(super) struct Item<'b> {
     pub(super) key: ViewKey,
 }
 
-#[derive(Clone)]
+/// A view as it is, or would be after a batch.
 struct Held {
     view: Option<Value>,
     last_seq: u64,
     applied: u64,
     bytes: usize,
+}
+
+/// A key that the lane knows. One look-up finds all of it.
+struct Entry {
+    key: ViewKey,
+    held: Held,
     /// The batch that changed it last; it must be held until that is in the store.
     batch: u64,
+    /// The batch that looked at it last.
+    used: u64,
+    /// How many of its events are set aside.
+    parked: usize,
+    draft: Draft,
+}
+
+/// What a batch would do to a key.
+#[derive(Default)]
+struct Draft {
+    touched: bool,
+    changed: Option<Held>,
+    parked: usize,
 }
 
 /// A part of the keys.
 #[derive(Default)]
 pub(super) struct Lane {
-    held: HashMap<ViewKey, Held>,
+    positions: HashMap<ViewKey, usize>,
+    entries: Vec<Entry>,
     held_bytes: usize,
-    /// Keys that are parked, by how many events.
-    parked: HashMap<ViewKey, usize>,
-}
-
-/// What a batch would do to a lane.
-#[derive(Default)]
-pub(super) struct Draft {
-    changed: HashMap<ViewKey, Held>,
-    parked: HashMap<ViewKey, usize>,
-    pub(super) records: Vec<(RecordKey, Record)>,
+    /// The batch before which room was made last.
+    room_made: u64,
+    parked_keys: usize,
+    /// Those that the batch that is folded now has a draft for, in the order of its events.
+    touched: Vec<usize>,
+    records: Vec<(RecordKey, Record)>,
 }
 
 /// The first event that a batch could not get past, under the policy to halt.
@@ -73,152 +95,241 @@ pub(super) struct Rules<'r> {
     pub(super) parks: bool,
 }
 
+impl<'r> Rules<'r> {
+    pub(super) fn of(
+        projection: &'r Projection,
+        limits: FoldLimits,
+        gas: &'r Histogram,
+        batch: u64,
+    ) -> Self {
+        Self {
+            projection,
+            gas,
+            view_bytes_max: limits.view_bytes_max,
+            batch,
+            halts: projection.policy == PoisonPolicy::Halt,
+            parks: projection.policy == PoisonPolicy::ParkKey,
+        }
+    }
+}
+
 impl Lane {
-    pub(super) fn park(&mut self, key: ViewKey) {
-        *self.parked.entry(key).or_default() += 1;
+    pub(super) fn park(
+        &mut self,
+        key: ViewKey,
+        snapshot: &Snapshot<'_>,
+        rules: Rules<'_>,
+    ) -> Result<(), StorageError> {
+        let at = self.position(key, snapshot, rules)?;
+        self.add_parked(at, 1);
+        Ok(())
+    }
+
+    fn add_parked(&mut self, at: usize, events: usize) {
+        let parked = &mut self.entries[at].parked;
+        self.parked_keys += usize::from(*parked == 0 && events > 0);
+        *parked += events;
     }
 
     pub(super) fn parked_keys(&self) -> usize {
-        self.parked.len()
+        self.parked_keys
     }
 
     /// Forgets views that are in the store, when there are too many. Before a snapshot is taken, so that it has them.
-    pub(super) fn make_room(&mut self, committed: u64) {
-        if self.held_bytes > CACHE_BYTES_MAX {
-            self.held.retain(|_, held| held.batch > committed);
-            self.held_bytes = self.held.values().map(|held| held.bytes).sum();
+    ///
+    /// First those that were not needed since the last time; all of them where that is not enough.
+    pub(super) fn make_room(&mut self, committed: u64, batch: u64) {
+        if self.held_bytes <= CACHE_BYTES_MAX {
+            return;
         }
+        let since = std::mem::replace(&mut self.room_made, batch);
+        self.forget(|entry| entry.batch <= committed && entry.used < since);
+        if self.held_bytes > CACHE_BYTES_MAX / 2 {
+            self.forget(|entry| entry.batch <= committed);
+        }
+        self.positions = (0..)
+            .zip(&self.entries)
+            .map(|(at, entry)| (entry.key.clone(), at))
+            .collect();
     }
 
-    /// Folds `items`. The lane itself only learns what was in the store.
+    fn forget(&mut self, unneeded: impl Fn(&Entry) -> bool) {
+        // Keys that are parked are known without asking the store.
+        self.entries
+            .retain(|entry| entry.parked > 0 || !unneeded(entry));
+        self.held_bytes = self.entries.iter().map(|entry| entry.held.bytes).sum();
+    }
+
+    /// Folds `items` into drafts. The lane itself only learns what was in the store.
     pub(super) fn fold(
         &mut self,
-        items: &[Item<'_>],
+        items: Vec<Item<'_>>,
         rules: Rules<'_>,
         snapshot: &Snapshot<'_>,
-    ) -> Result<Result<Draft, Halt>, StorageError> {
-        let mut draft = Draft::default();
-        for item in items {
-            let parked =
-                self.parked.contains_key(&item.key) || draft.parked.contains_key(&item.key);
-            if parked && rules.parks {
-                let waits = Verdict {
+    ) -> Result<Result<(), Halt>, StorageError> {
+        for Item {
+            decoded,
+            event,
+            key,
+        } in items
+        {
+            let at = self.position(key, snapshot, rules)?;
+            let entry = &mut self.entries[at];
+            if !entry.draft.touched {
+                entry.draft.touched = true;
+                entry.used = rules.batch;
+                self.touched.push(at);
+            }
+            let verdict = if rules.parks && entry.parked + entry.draft.parked > 0 {
+                Verdict {
                     fault: Fault::Waiting,
                     reason: "waits behind another event of its view".to_owned(),
-                };
-                draft.set_aside(item, rules, waits);
-                continue;
-            }
-            if let Err(error) = self.apply(item, rules, snapshot, &mut draft)? {
-                let verdict = Verdict {
-                    fault: error.fault(),
-                    reason: error.to_string(),
-                };
-                if rules.halts {
-                    let sequence = item.decoded.delivery.sequence;
-                    return Ok(Err(Halt {
-                        sequence,
-                        reason: verdict.reason,
-                    }));
                 }
-                draft.set_aside(item, rules, verdict);
+            } else {
+                match entry.apply(decoded.delivery.sequence, event, rules) {
+                    Ok(()) => continue,
+                    Err(error) => Verdict {
+                        fault: error.fault(),
+                        reason: error.to_string(),
+                    },
+                }
+            };
+            if rules.halts {
+                return Ok(Err(Halt {
+                    sequence: decoded.delivery.sequence,
+                    reason: verdict.reason,
+                }));
             }
+            entry.draft.parked += usize::from(rules.parks);
+            self.records.push(entry.record(decoded, verdict, rules));
         }
-        Ok(Ok(draft))
+        Ok(Ok(()))
     }
 
+    /// Where the entry of `key` is, which is read from the store where there was none.
+    fn position(
+        &mut self,
+        key: ViewKey,
+        snapshot: &Snapshot<'_>,
+        rules: Rules<'_>,
+    ) -> Result<usize, StorageError> {
+        if let Some(at) = self.positions.get(&key) {
+            return Ok(*at);
+        }
+        let held = Held::stored(snapshot.view(&rules.projection.table, &key)?);
+        self.held_bytes += held.bytes;
+        let at = self.entries.len();
+        self.entries.push(Entry {
+            key: key.clone(),
+            held,
+            batch: 0,
+            used: rules.batch,
+            parked: 0,
+            draft: Draft::default(),
+        });
+        self.positions.insert(key, at);
+        Ok(at)
+    }
+
+    /// Forgets what the batch would have done.
+    pub(super) fn discard(&mut self) {
+        self.records.clear();
+        for at in self.touched.drain(..) {
+            self.entries[at].draft = Draft::default();
+        }
+    }
+
+    /// Takes the drafts over, and shows each view that changed with its bytes.
+    pub(super) fn take_over(
+        &mut self,
+        batch: u64,
+        program_hash: &str,
+        mut put: impl FnMut(&ViewKey, Option<Vec<u8>>),
+    ) -> Vec<(RecordKey, Record)> {
+        for at in std::mem::take(&mut self.touched) {
+            let entry = &mut self.entries[at];
+            let draft = std::mem::take(&mut entry.draft);
+            if let Some(changed) = draft.changed {
+                put(&entry.key, changed.encode(program_hash));
+                self.held_bytes = self.held_bytes + changed.bytes - entry.held.bytes;
+                entry.held = changed;
+                entry.batch = batch;
+            }
+            self.add_parked(at, draft.parked);
+        }
+        std::mem::take(&mut self.records)
+    }
+}
+
+impl Entry {
     fn apply(
         &mut self,
-        item: &Item<'_>,
+        sequence: u64,
+        event: &Envelope,
         rules: Rules<'_>,
-        snapshot: &Snapshot<'_>,
-        draft: &mut Draft,
-    ) -> Result<Result<(), ProgramError>, StorageError> {
-        if !draft.changed.contains_key(&item.key) && !self.held.contains_key(&item.key) {
-            let stored = snapshot.view(&rules.projection.table, &item.key)?;
-            self.hold(item.key.clone(), Held::stored(stored));
-        }
-        let held = draft
-            .changed
-            .get(&item.key)
-            .or_else(|| self.held.get(&item.key));
-        let held = held.expect("it was looked up just now");
+    ) -> Result<(), ProgramError> {
+        let held = self.draft.changed.as_ref().unwrap_or(&self.held);
         let meta = Meta {
-            stream_seq: item.decoded.delivery.sequence,
-            tenant: item.key.tenant(),
-            view_type: item.key.view_type(),
+            stream_seq: sequence,
+            tenant: self.key.tenant(),
+            view_type: self.key.view_type(),
+            view_id: Some(self.key.id()),
         };
         let program = &rules.projection.program;
-        let (projected, gas) = program.measured(held.view.as_ref(), item.event, &meta);
+        let (projected, gas) = program.measured(held.view.as_ref(), event, &meta);
         if let Some(gas) = gas {
             rules.gas.observe(gas_as_float(gas));
         }
-        let view = match projected {
-            Ok(Outcome::Unchanged) => return Ok(Ok(())),
-            Ok(Outcome::Delete) => None,
-            Ok(Outcome::View(view)) => Some(view),
-            Err(error) => return Ok(Err(error)),
+        let view = match projected? {
+            Outcome::Unchanged => return Ok(()),
+            Outcome::Delete => None,
+            Outcome::View(view) => Some(view),
         };
         let bytes = view.as_ref().map_or(0, weight);
-        if bytes > rules.view_bytes_max {
-            let bytes_max = rules.view_bytes_max;
-            return Ok(Err(ProgramError::Size {
-                what: "the view",
-                bytes,
-                bytes_max,
-            }));
-        }
+        check(view.as_ref(), bytes, rules.view_bytes_max)?;
         // A view that was removed and comes again begins anew, as it would in a rebuild.
         let applied = if held.view.is_none() {
             1
         } else {
             held.applied + 1
         };
-        let changed = Held {
+        self.draft.changed = Some(Held {
             view,
-            last_seq: meta.stream_seq,
+            last_seq: sequence,
             applied,
             bytes: bytes + ENTRY_BYTES,
-            batch: rules.batch,
+        });
+        Ok(())
+    }
+
+    fn record(&self, decoded: &Decoded, verdict: Verdict, rules: Rules<'_>) -> (RecordKey, Record) {
+        let mut record = record_of(decoded, verdict, rules.projection.program.hash());
+        record.tenant = Some(self.key.tenant().to_string());
+        record.view = Some(self.key.id().clone());
+        let key = RecordKey {
+            sequence: decoded.delivery.sequence,
+            in_table: self.key.in_table(),
         };
-        match draft.changed.get_mut(&item.key) {
-            Some(before) => *before = changed,
-            None => {
-                draft.changed.insert(item.key.clone(), changed);
-            }
-        }
-        Ok(Ok(()))
+        (key, record)
     }
+}
 
-    fn hold(&mut self, key: ViewKey, held: Held) {
-        self.held_bytes += held.bytes;
-        if let Some(before) = self.held.insert(key, held) {
-            self.held_bytes -= before.bytes;
-        }
+/// What is too large or too deep would be written, and never read back.
+fn check(view: Option<&Value>, bytes: usize, bytes_max: usize) -> Result<(), ProgramError> {
+    if bytes > bytes_max {
+        return Err(ProgramError::Size {
+            what: "the view",
+            bytes,
+            bytes_max,
+        });
     }
-
-    /// Takes a draft over, and shows each view that it changed with its bytes.
-    pub(super) fn take_over(
-        &mut self,
-        draft: Draft,
-        program_hash: &str,
-        mut put: impl FnMut(&ViewKey, Option<Vec<u8>>),
-    ) -> Vec<(RecordKey, Record)> {
-        for (key, held) in draft.changed {
-            let view = held.view.as_ref();
-            put(
-                &key,
-                view.map(|view| {
-                    StoredView::encode_parts(view, held.last_seq, held.applied, program_hash)
-                }),
-            );
-            self.hold(key, held);
-        }
-        for (key, events) in draft.parked {
-            *self.parked.entry(key).or_default() += events;
-        }
-        draft.records
+    if view.is_some_and(|view| depth(view) > VIEW_DEPTH_MAX) {
+        return Err(ProgramError::Contract {
+            node: "view".to_owned(),
+            what: format!("lists and objects stand in each other more than {VIEW_DEPTH_MAX} deep"),
+        });
     }
+    Ok(())
 }
 
 impl Held {
@@ -229,7 +340,6 @@ impl Held {
                 last_seq: 0,
                 applied: 0,
                 bytes: ENTRY_BYTES,
-                batch: 0,
             };
         };
         let bytes = weight(&stored.view) + ENTRY_BYTES;
@@ -238,24 +348,17 @@ impl Held {
             last_seq: stored.last_seq,
             applied: stored.applied,
             bytes,
-            batch: 0,
         }
     }
-}
 
-impl Draft {
-    fn set_aside(&mut self, item: &Item<'_>, rules: Rules<'_>, verdict: Verdict) {
-        if rules.parks {
-            *self.parked.entry(item.key.clone()).or_default() += 1;
-        }
-        let mut record = record_of(item.decoded, verdict, rules.projection.program.hash());
-        record.tenant = Some(item.key.tenant().to_string());
-        record.view = Some(item.key.id().clone());
-        let key = RecordKey {
-            sequence: item.decoded.delivery.sequence,
-            in_table: item.key.in_table(),
-        };
-        self.records.push((key, record));
+    fn encode(&self, program_hash: &str) -> Option<Vec<u8>> {
+        let view = self.view.as_ref()?;
+        Some(StoredView::encode_parts(
+            view,
+            self.last_seq,
+            self.applied,
+            program_hash,
+        ))
     }
 }
 

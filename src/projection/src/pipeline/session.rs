@@ -4,13 +4,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinHandle, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,12 @@ use crate::{
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
 
-/// How long a receiver waits for a first message before it looks at what else there is to do.
-const IDLE: Duration = Duration::from_millis(100);
+/// How many receptions may wait to be decoded. Few events at a time are many of them.
+const QUEUED_MAX: usize = 256;
+/// What the room of those is measured in.
+const ROOM_BYTES: usize = 1 << 10;
+/// How many batches there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
+const IN_FLIGHT: usize = 4;
 
 /// Why a session ended.
 pub(super) enum SessionEnd {
@@ -60,7 +64,9 @@ pub(super) async fn run(
 ) -> SessionEnd {
     let floor = lowest_floor(&folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
-    let (events, received) = mpsc::channel::<Vec<Delivery>>(1);
+    let (events, received) = mpsc::channel::<Queued>(QUEUED_MAX);
+    // Without room between them: what is decoded is large, and one batch ahead is enough.
+    let (decoded, foldable) = sync_channel::<Vec<Decoded>>(0);
     let (batches, folded) = sync_channel::<Numbered>(1);
     let committed = Arc::new(AtomicU64::new(0));
     let committer = Committer {
@@ -77,17 +83,22 @@ pub(super) async fn run(
     let folding = Folding {
         folders,
         store: Arc::clone(store),
-        tenancy: options.tenancy.clone(),
-        event_bytes_max: options.event_bytes_max,
-        lanes: options.fold.lanes,
         fence: options.fence.clone(),
         committed,
         status: status.clone(),
         metrics: Arc::clone(&options.metrics),
     };
-    let folding = spawn_blocking(move || folding.run(received, &batches));
+    let folding = spawn_blocking(move || folding.run(&foldable, &batches));
+    let decoding = Decoding {
+        tenancy: options.tenancy.clone(),
+        event_bytes_max: options.event_bytes_max,
+        threads: options.fold.lanes,
+        events_max: options.batch.events_max,
+    };
+    let decoding = spawn_blocking(move || decoding.run(received, &decoded));
 
     let mut end = receive(source, events, &mut acknowledgeable, options, status, stop).await;
+    decoding.await.expect("decoding does not panic");
     let (fold_end, commit_end) = join(folding, committing).await;
     // Whatever ended the reception, what the threads say is nearer to the cause.
     end = match (commit_end, fold_end) {
@@ -115,13 +126,18 @@ async fn join(
 /// Receives until something ends it. Dropping `events` at its end lets the threads finish what they have.
 async fn receive(
     source: &mut dyn EventSource,
-    events: mpsc::Sender<Vec<Delivery>>,
+    events: mpsc::Sender<Queued>,
     acknowledgeable: &mut watch::Receiver<u64>,
     options: &ShardOptions,
     status: &watch::Sender<ShardStatus>,
     stop: &CancellationToken,
 ) -> SessionEnd {
     let mut pending = 0;
+    let bytes_max = options.queue_bytes_max / IN_FLIGHT;
+    let room_max = u32::try_from(bytes_max / ROOM_BYTES)
+        .unwrap_or(u32::MAX >> 3)
+        .max(1);
+    let room = Arc::new(Semaphore::new(room_max as usize));
     loop {
         let batch = if pending > options.catch_up_lag {
             options.catch_up
@@ -130,9 +146,9 @@ async fn receive(
         };
         let limits = ReceiveLimits {
             events_max: batch.events_max,
-            bytes_max: batch.bytes_max.min(options.queue_bytes_max / 3),
+            bytes_max: batch.bytes_max.min(bytes_max),
             within: batch.within,
-            idle: IDLE,
+            idle: options.idle,
         };
         let received = tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
@@ -168,9 +184,65 @@ async fn receive(
         // Where the threads are behind, this waits, and nothing more is pulled.
         tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
-            sent = events.send(received) => if sent.is_err() {
+            sent = queue(&events, received, &room, room_max) => if sent.is_err() {
                 return SessionEnd::Stopped;
             },
+        }
+    }
+}
+
+/// Messages that wait to be decoded, with the room that they take.
+struct Queued {
+    deliveries: Vec<Delivery>,
+    _room: OwnedSemaphorePermit,
+}
+
+async fn queue(
+    events: &mpsc::Sender<Queued>,
+    deliveries: Vec<Delivery>,
+    room: &Arc<Semaphore>,
+    room_max: u32,
+) -> Result<(), mpsc::error::SendError<Queued>> {
+    let bytes: usize = deliveries
+        .iter()
+        .map(|delivery| delivery.payload.len())
+        .sum();
+    let needed = u32::try_from(bytes / ROOM_BYTES + 1).unwrap_or(room_max);
+    let acquired = Arc::clone(room).acquire_many_owned(needed.min(room_max));
+    let taken = acquired.await.expect("nobody closes it");
+    let queued = Queued {
+        deliveries,
+        _room: taken,
+    };
+    events.send(queued).await
+}
+
+struct Decoding {
+    tenancy: Tenancy,
+    event_bytes_max: usize,
+    threads: usize,
+    events_max: usize,
+}
+
+impl Decoding {
+    /// Decodes what comes until the sender is gone, or nobody wants it any more. Blocking.
+    fn run(self, mut received: mpsc::Receiver<Queued>, decoded: &SyncSender<Vec<Decoded>>) {
+        while let Some(Queued { mut deliveries, .. }) = received.blocking_recv() {
+            // What came in small batches while the last one was written is written at once.
+            while deliveries.len() < self.events_max
+                && let Ok(more) = received.try_recv()
+            {
+                deliveries.extend(more.deliveries);
+            }
+            let batch = decode(
+                deliveries,
+                &self.tenancy,
+                self.event_bytes_max,
+                self.threads,
+            );
+            if decoded.send(batch).is_err() {
+                return;
+            }
         }
     }
 }
@@ -178,9 +250,6 @@ async fn receive(
 struct Folding {
     folders: Vec<Folder>,
     store: Arc<ViewStore>,
-    tenancy: Tenancy,
-    event_bytes_max: usize,
-    lanes: usize,
     fence: Option<Fence>,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
@@ -189,16 +258,11 @@ struct Folding {
 
 impl Folding {
     /// Folds what comes until the sender is gone, or nothing goes on. Blocking.
-    fn run(
-        mut self,
-        mut received: mpsc::Receiver<Vec<Delivery>>,
-        batches: &SyncSender<Numbered>,
-    ) -> FoldEnd {
+    fn run(mut self, foldable: &Receiver<Vec<Decoded>>, batches: &SyncSender<Numbered>) -> FoldEnd {
         let mut number = 0;
-        while let Some(deliveries) = received.blocking_recv() {
+        while let Ok(decoded) = foldable.recv() {
             number += 1;
-            self.metrics.batch(deliveries.len());
-            let decoded = decode(deliveries, &self.tenancy, self.event_bytes_max, self.lanes);
+            self.metrics.batch(decoded.len());
             let committed = self.committed.load(Ordering::Acquire);
             let mut batch = Batch::behind(self.fence.clone());
             for folder in &mut self.folders {

@@ -23,6 +23,9 @@ use crate::{
     types::Checkpoint,
 };
 
+const IDLE: Duration = Duration::from_millis(100);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How a shard works.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
@@ -37,6 +40,10 @@ pub struct ShardOptions {
     pub(super) breaker_pause: Duration,
     pub(super) fence: Option<Fence>,
     pub(super) metrics: Arc<Metrics>,
+    /// How long a receiver waits for a first message before it looks at what else there is to do.
+    pub(super) idle: Duration,
+    /// How long to wait before a server is asked again that did not answer.
+    pub(super) ask_again: Duration,
     filter_hash: String,
 }
 
@@ -65,6 +72,8 @@ impl ShardOptions {
             breaker_pause: settings.breaker_pause,
             fence: None,
             metrics: Arc::default(),
+            idle: IDLE,
+            ask_again: ASK_AGAIN,
             filter_hash: filter_hash(&settings.subjects),
         }
     }
@@ -147,9 +156,6 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// How long to wait before a server is asked again that did not answer.
-    const ASK_AGAIN: Duration = Duration::from_secs(1);
-
     /// A shard that is ready to run.
     pub fn new(manifest: ProjectionManifest, store: Arc<ViewStore>, options: ShardOptions) -> Self {
         Self {
@@ -198,7 +204,7 @@ impl Shard {
                 Again::Later(why) => {
                     tracing::warn!(%why, "waiting");
                     self.show(ShardState::Waiting { why });
-                    let _ = tokio::time::timeout(Self::ASK_AGAIN, stop.cancelled()).await;
+                    let _ = tokio::time::timeout(self.options.ask_again, stop.cancelled()).await;
                 }
                 Again::Never => break ShardState::Blocked,
             }

@@ -1,22 +1,23 @@
 //! `dag/v1`: programs as a graph of small typed steps, written in JSON or YAML, with exact gas.
 //!
-//! A program has `key` (a text, or a list of texts), `view` (the new view; null removes it), and, where wanted, `when` (false: the event is not for this projection) and `let` (steps with names).
-//! A step is a constant, or an object with one member: the operation and its arguments. All numbers are whole, and an overflow is an error.
+//! A program has `key` (a text, or a list of texts) and `view` (the new view; null removes it), or instead of both a list of them, `emit`.
+//! Where wanted it has `when` (false: the event is not for this projection), `skip` (true: the view stays as it is) and `let` (steps with names).
+//! A step is a constant, or an object with one member: the operation and its arguments.
+//! All numbers are whole, and amounts with fractions are texts; an overflow is an error.
 
 mod compile;
+mod decimal;
 mod eval;
 mod node;
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use self::{
     eval::Run,
-    node::{Node, Slot},
+    node::{Emit, Node, Slot},
 };
 use super::{Meta, Outcome, Program, ProgramError};
 use crate::{
@@ -37,8 +38,8 @@ pub struct DagProgram {
     gas_max: u64,
     slots: Vec<Slot>,
     when: Option<Node>,
-    key: Node,
-    view: Node,
+    skip: Option<Node>,
+    emits: Vec<Emit>,
 }
 
 /// Why a text is no program.
@@ -57,10 +58,60 @@ struct Source {
     language: String,
     #[serde(default)]
     when: Option<Value>,
-    key: Value,
+    #[serde(default)]
+    skip: Option<Value>,
+    #[serde(default)]
+    key: Option<Value>,
     #[serde(default, rename = "let")]
     named: Map<String, Value>,
-    view: Value,
+    #[serde(default, deserialize_with = "written")]
+    view: Option<Value>,
+    #[serde(default)]
+    emit: Vec<EmitSource>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmitSource {
+    #[serde(default)]
+    when: Option<Value>,
+    view_id: Value,
+    #[serde(default, deserialize_with = "written")]
+    new_view: Option<Value>,
+    #[serde(default)]
+    delete: bool,
+}
+
+/// Null is a step as well, where it is written.
+fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Source {
+    /// What it emits, and where that stands in it.
+    fn emits(&mut self) -> Result<Vec<(String, EmitSource)>, CompileError> {
+        match (self.key.take(), self.view.take(), &self.emit[..]) {
+            (Some(view_id), new_view @ Some(_), []) => {
+                let emit = EmitSource {
+                    when: None,
+                    view_id,
+                    new_view,
+                    delete: false,
+                };
+                Ok(vec![(String::new(), emit)])
+            }
+            (None, None, [_, ..]) => {
+                let emits = std::mem::take(&mut self.emit).into_iter().enumerate();
+                Ok(emits
+                    .map(|(at, emit)| (format!("emit[{at}]"), emit))
+                    .collect())
+            }
+            _ => Err(CompileError {
+                place: "program".to_owned(),
+                what: "has either key and view, or emit".to_owned(),
+            }),
+        }
+    }
 }
 
 impl DagProgram {
@@ -76,7 +127,7 @@ impl DagProgram {
             .chain_update(gas_max.to_be_bytes())
             .finalize();
         let hash = hex::short(&digest);
-        let source: Source =
+        let mut source: Source =
             serde_json::from_value(source.clone()).map_err(|error| CompileError {
                 place: "program".to_owned(),
                 what: error.to_string(),
@@ -88,21 +139,20 @@ impl DagProgram {
                 what,
             });
         }
+        let emits = source.emits()?;
         let mut compiler = compile::Compiler::new(&source.named);
-        let when = source
-            .when
-            .as_ref()
-            .map(|when| compiler.condition(when))
-            .transpose()?;
-        let key = compiler.key(&source.key)?;
-        let view = compiler.view(&source.view)?;
+        let when = source.when.as_ref();
+        let when = when.map(|when| compiler.when(when, "when")).transpose()?;
+        let emits = compiler.emits(&emits)?;
+        let skip = source.skip.as_ref();
+        let skip = skip.map(|skip| compiler.skip(skip)).transpose()?;
         Ok(Self {
             hash,
             gas_max,
             slots: compiler.finish()?,
             when,
-            key,
-            view,
+            skip,
+            emits,
         })
     }
 
@@ -115,11 +165,61 @@ impl DagProgram {
         Run::new(&self.slots, view, event, meta, self.gas_max)
     }
 
-    fn wanted<'a>(&'a self, run: &mut Run<'a>) -> Result<bool, ProgramError> {
-        match &self.when {
-            None => Ok(true),
-            Some(when) => run.condition(when),
+    fn outcome<'a>(
+        &'a self,
+        run: &mut Run<'a>,
+        view: Option<&Value>,
+        meta: &Meta<'_>,
+    ) -> Result<Outcome, ProgramError> {
+        if let Some(skip) = &self.skip
+            && run.condition(skip)?
+        {
+            return Ok(Outcome::Unchanged);
         }
+        let new = if let [only] = &self.emits[..] {
+            // It was given to this view because this is what it emits for.
+            run.eval(&only.new_view)?.into_value()
+        } else {
+            match self.emitted(run, view, meta)? {
+                Some(new) => new,
+                None => return Ok(Outcome::Unchanged),
+            }
+        };
+        Ok(match new {
+            Value::Null if view.is_none() => Outcome::Unchanged,
+            Value::Null => Outcome::Delete,
+            new => Outcome::View(new),
+        })
+    }
+
+    /// What all that is emitted for the view makes of it, one after the other; `None` where nothing is.
+    fn emitted<'a>(
+        &'a self,
+        run: &mut Run<'a>,
+        view: Option<&Value>,
+        meta: &Meta<'_>,
+    ) -> Result<Option<Value>, ProgramError> {
+        let mut made: Option<Value> = None;
+        for emit in &self.emits {
+            let mut for_this = false;
+            run.ids(emit, &mut |id| {
+                for_this |= meta.view_id.is_some_and(|view_id| view_id.as_str() == id);
+                Ok(())
+            })?;
+            if !for_this {
+                continue;
+            }
+            // Each sees what the one before it made, in steps with names as well.
+            let seen = made
+                .as_ref()
+                .map_or(view, |made| Some(made).filter(|made| !made.is_null()));
+            let mut next = run.on(seen);
+            let new = next.eval(&emit.new_view)?.into_value();
+            let left = next.gas_left();
+            run.go_on_with(left);
+            made = Some(new);
+        }
+        Ok(made)
     }
 }
 
@@ -130,31 +230,29 @@ impl Program for DagProgram {
 
     fn keys(&self, event: &Envelope, meta: &Meta<'_>) -> Result<Vec<ViewId>, ProgramError> {
         let mut run = self.run(None, event, meta);
-        if !self.wanted(&mut run)? {
+        if let Some(when) = &self.when
+            && !run.condition(when)?
+        {
             return Ok(Vec::new());
         }
-        let wrong = |what: &str| ProgramError::Contract {
-            node: "key".to_owned(),
-            what: what.to_owned(),
-        };
-        match run.eval(&self.key)?.as_ref() {
-            Value::String(id) => Ok(vec![id.as_str().into()]),
-            Value::Array(ids) if ids.len() > KEYS_MAX => Err(wrong("more than 64 keys")),
-            Value::Array(ids) => {
-                let ids = ids.iter().map(|id| id.as_str().map(ViewId::from));
-                let ids = ids
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or_else(|| wrong("not a list of texts"))?;
-                let mut distinct = Vec::with_capacity(ids.len());
-                for id in ids {
-                    if !distinct.contains(&id) {
-                        distinct.push(id);
-                    }
+        let mut keys: Vec<ViewId> = Vec::with_capacity(self.emits.len());
+        for emit in &self.emits {
+            run.ids(emit, &mut |id| {
+                if keys.iter().any(|key| key.as_str() == id) {
+                    return Ok(());
                 }
-                Ok(distinct)
-            }
-            _ => Err(wrong("neither a text nor a list of texts")),
+                if keys.len() == KEYS_MAX {
+                    let error = ProgramError::Contract {
+                        node: "key".to_owned(),
+                        what: format!("more than {KEYS_MAX} keys"),
+                    };
+                    return Err(error.into());
+                }
+                keys.push(id.into());
+                Ok(())
+            })?;
         }
+        Ok(keys)
     }
 
     fn project(
@@ -173,12 +271,7 @@ impl Program for DagProgram {
         meta: &Meta<'_>,
     ) -> (Result<Outcome, ProgramError>, Option<u64>) {
         let mut run = self.run(view, event, meta);
-        let new = run.eval(&self.view).map(Cow::into_owned);
-        let outcome = new.map(|new| match new {
-            Value::Null if view.is_none() => Outcome::Unchanged,
-            Value::Null => Outcome::Delete,
-            new => Outcome::View(new),
-        });
+        let outcome = self.outcome(&mut run, view, meta);
         (outcome, Some(run.gas_used()))
     }
 }

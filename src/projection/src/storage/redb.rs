@@ -43,6 +43,22 @@ impl Redb {
         Ok(store)
     }
 
+    /// One that is gone when it is dropped.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Result<Self, StorageError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let mut builder = Database::builder();
+        let created = builder
+            .set_cache_size(64 << 10)
+            .create_with_backend(backend);
+        let database = created.map_err(|error| engine("open", error))?;
+        Ok(Self {
+            file: PathBuf::new(),
+            durability: redb::Durability::Immediate,
+            database: Mutex::new(Some(Arc::new(database))),
+        })
+    }
+
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
         // The slot is whole even where a thread died with it: it is replaced in one step.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)

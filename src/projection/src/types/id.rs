@@ -2,17 +2,18 @@
 //!
 //! They carry whatever text the events carry. What a key may hold is checked where keys are composed (see `key`).
 
-use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
+use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
-/// Declares a name: text that is cheap to clone, shown as it is.
+/// Declares a name: text that is cheap to clone, shown as it is. Short ones are kept in place, since each event has some.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The text as it was given.

@@ -3,7 +3,12 @@
 //! Parts are joined by `:`. Within a part, `:` is written `%3A` and `%` is written `%25`, and nothing else is escaped.
 //! So no two different tuples share a key, and no tenant's prefix contains the key of another tenant.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
@@ -39,7 +44,7 @@ pub enum KeyError {
 }
 
 /// Names one view: `view:{tenant}:{type}:{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ViewKey {
     tenant: TenantId,
     view_type: ViewType,
@@ -100,11 +105,20 @@ impl ViewKey {
 
     /// The key within the table of its type: `{tenant}:{id}`.
     pub(crate) fn in_table(&self) -> String {
-        format!(
-            "{}:{}",
-            escape(self.tenant.as_str()),
-            escape(self.id.as_str())
-        )
+        [
+            &*escape(self.tenant.as_str()),
+            ":",
+            &*escape(self.id.as_str()),
+        ]
+        .concat()
+    }
+}
+
+/// Without the type: keys that are looked up among each other have it in common.
+impl Hash for ViewKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+        self.tenant.hash(state);
     }
 }
 

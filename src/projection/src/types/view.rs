@@ -50,7 +50,10 @@ impl StoredView {
             n: applied,
             p: program,
         };
-        serde_json::to_vec(&parts).expect("JSON values are always JSON")
+        // Most views are about as long as this, and copying one while it grows costs as much as writing it.
+        let mut bytes = Vec::with_capacity(256);
+        serde_json::to_writer(&mut bytes, &parts).expect("JSON values are always JSON");
+        bytes
     }
 
     /// Reads what [`StoredView::encode`] wrote.

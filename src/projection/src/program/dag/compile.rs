@@ -1,12 +1,18 @@
 //! Compiling: from JSON to nodes, with everything checked that can be checked before an event comes.
+//!
+//! Here is what holds for every step; the operations are in `operations`, the forms of their arguments in `arguments`.
+
+mod arguments;
+mod operations;
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use self::arguments::{list, literal, wrong};
 use super::{
-    CompileError,
-    node::{Arithmetic, Comparison, MetaField, Node, Slot, TextOperation, Type},
+    CompileError, EmitSource,
+    node::{Emit, Node, Slot, Type},
 };
 
 /// How many steps a program may have.
@@ -30,6 +36,8 @@ pub(super) struct Compiler<'s> {
     known: HashMap<String, Named>,
     /// Names that are being compiled now: to meet one again is a circle.
     open: Vec<String>,
+    /// What the loops around a step call what they look at, the outermost first.
+    locals: Vec<String>,
     slots: Vec<Slot>,
     /// Whether the view may be read: not where the keys are found.
     view_allowed: bool,
@@ -45,6 +53,7 @@ impl<'s> Compiler<'s> {
             named,
             known: HashMap::new(),
             open: Vec::new(),
+            locals: Vec::new(),
             slots: Vec::new(),
             view_allowed: false,
             nodes: 0,
@@ -53,21 +62,63 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    pub(super) fn condition(&mut self, source: &Value) -> Result<Node, CompileError> {
-        self.expect(source, "when", Type::Bool)
+    /// A condition on the event alone.
+    pub(super) fn when(&mut self, source: &Value, place: &str) -> Result<Node, CompileError> {
+        self.expect(source, place, Type::Bool)
     }
 
-    pub(super) fn key(&mut self, source: &Value) -> Result<Node, CompileError> {
-        let (node, kind) = self.node(source, "key")?;
-        if kind.fits(Type::Text) || kind.fits(Type::List) {
-            return Ok(node);
-        }
-        Err(wrong("key", "must be a text or a list of texts"))
-    }
-
-    pub(super) fn view(&mut self, source: &Value) -> Result<Node, CompileError> {
+    /// A condition that may look at the view, compiled after what may not.
+    pub(super) fn skip(&mut self, source: &Value) -> Result<Node, CompileError> {
         self.view_allowed = true;
-        Ok(self.node(source, "view")?.0)
+        self.expect(source, "skip", Type::Bool)
+    }
+
+    /// First all that names views: what is compiled there does not look at one, wherever it is used again.
+    pub(super) fn emits(
+        &mut self,
+        sources: &[(String, EmitSource)],
+    ) -> Result<Vec<Emit>, CompileError> {
+        let ids = sources.iter().map(|(place, source)| self.id(source, place));
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        self.view_allowed = true;
+        let whole = sources
+            .iter()
+            .zip(ids)
+            .map(|((place, source), (when, view_id))| {
+                Ok(Emit {
+                    when,
+                    view_id,
+                    new_view: self.new_view(source, place)?,
+                })
+            });
+        whole.collect()
+    }
+
+    fn id(
+        &mut self,
+        source: &EmitSource,
+        place: &str,
+    ) -> Result<(Option<Node>, Node), CompileError> {
+        let when = source.when.as_ref();
+        let when = when.map(|when| self.when(when, &format!("{place}.when")));
+        let place = &match place {
+            "" => "key".to_owned(),
+            place => format!("{place}.view_id"),
+        };
+        let (view_id, kind) = self.node(&source.view_id, place)?;
+        if !kind.fits(Type::Text) && !kind.fits(Type::List) {
+            return Err(wrong(place, "must be a text or a list of texts"));
+        }
+        Ok((when.transpose()?, view_id))
+    }
+
+    fn new_view(&mut self, source: &EmitSource, place: &str) -> Result<Node, CompileError> {
+        match (&source.new_view, source.delete) {
+            (Some(view), false) if place.is_empty() => Ok(self.node(view, "view")?.0),
+            (Some(view), false) => Ok(self.node(view, &format!("{place}.new_view"))?.0),
+            (None, true) => Ok(Node::Const(Value::Null)),
+            _ => Err(wrong(place, "has either a new_view or delete: true")),
+        }
     }
 
     /// Compiles the names that nothing refers to as well: a mistake in them is still a mistake.
@@ -106,125 +157,6 @@ impl<'s> Compiler<'s> {
         compiled
     }
 
-    fn operation(
-        &mut self,
-        members: &Map<String, Value>,
-        place: &str,
-    ) -> Result<Typed, CompileError> {
-        let mut members_left = members.iter();
-        let (Some((name, argument)), None) = (members_left.next(), members_left.next()) else {
-            return Err(wrong(
-                place,
-                "a step is an object with one member, its operation",
-            ));
-        };
-        let place = &format!("{place}.{name}");
-        if let Some(arithmetic) = arithmetic(name) {
-            let least = if matches!(arithmetic, Arithmetic::Sub | Arithmetic::Div) {
-                2
-            } else {
-                1
-            };
-            let items = list(argument, place, least)?;
-            return Ok((
-                Node::Arithmetic(arithmetic, self.all(items, place, Type::Int)?),
-                Type::Int,
-            ));
-        }
-        if let Some(comparison) = comparison(name) {
-            let [a, b] = self.some(argument, place, [Type::Any; 2])?;
-            return Ok((Node::Compare(comparison, Box::new([a, b])), Type::Bool));
-        }
-        match name.as_str() {
-            "const" => literal(argument, place),
-            "event" => Ok((Node::Event(event_path(argument, place)?), Type::Any)),
-            "view" if !self.view_allowed => Err(wrong(place, "the keys cannot depend on a view")),
-            "view" => Ok((Node::View(path(argument, place)?), Type::Any)),
-            "meta" => meta(argument, place),
-            "ref" => {
-                let name = argument
-                    .as_str()
-                    .ok_or_else(|| wrong(place, "must be a name"))?;
-                let (slot, kind) = self.reference(name, place)?;
-                Ok((Node::Ref(slot), kind))
-            }
-            "if" => self.branch(argument, place),
-            "switch" => self.switch(argument, place),
-            _ => self.plain(name, argument, place),
-        }
-    }
-
-    fn plain(&mut self, name: &str, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        Ok(match name {
-            "coalesce" => (
-                Node::Coalesce(self.all(list(argument, place, 1)?, place, Type::Any)?),
-                Type::Any,
-            ),
-            "and" => (
-                Node::And(self.all(list(argument, place, 1)?, place, Type::Bool)?),
-                Type::Bool,
-            ),
-            "or" => (
-                Node::Or(self.all(list(argument, place, 1)?, place, Type::Bool)?),
-                Type::Bool,
-            ),
-            "not" => (
-                Node::Not(self.boxed(argument, place, Type::Bool)?),
-                Type::Bool,
-            ),
-            "concat" => (
-                Node::Concat(self.all(list(argument, place, 1)?, place, Type::Any)?),
-                Type::Text,
-            ),
-            "lower" => (
-                Node::Text(
-                    TextOperation::Lower,
-                    self.boxed(argument, place, Type::Text)?,
-                ),
-                Type::Text,
-            ),
-            "upper" => (
-                Node::Text(
-                    TextOperation::Upper,
-                    self.boxed(argument, place, Type::Text)?,
-                ),
-                Type::Text,
-            ),
-            "trim" => (
-                Node::Text(
-                    TextOperation::Trim,
-                    self.boxed(argument, place, Type::Text)?,
-                ),
-                Type::Text,
-            ),
-            "hash" => (
-                Node::Hash(self.boxed(argument, place, Type::Text)?),
-                Type::Text,
-            ),
-            "len" => (
-                Node::Len(self.boxed(argument, place, Type::Any)?),
-                Type::Int,
-            ),
-            "slice" => {
-                let parts = self.some(argument, place, [Type::Text, Type::Int, Type::Int])?;
-                (Node::Slice(Box::new(parts)), Type::Text)
-            }
-            "list" => (
-                Node::List(self.all(list(argument, place, 0)?, place, Type::Any)?),
-                Type::List,
-            ),
-            "object" => (Node::Object(self.members(argument, place)?), Type::Object),
-            "merge" => (
-                Node::Merge(self.all(list(argument, place, 1)?, place, Type::Any)?),
-                Type::Object,
-            ),
-            "set" => self.set(argument, place)?,
-            "remove" => self.remove(argument, place)?,
-            "append" => self.append(argument, place)?,
-            _ => return Err(wrong(place, "there is no such operation")),
-        })
-    }
-
     fn reference(&mut self, name: &str, place: &str) -> Result<(usize, Type), CompileError> {
         if let Some(&Named { slot, kind, height }) = self.known.get(name) {
             // It is run as deep as if it stood here.
@@ -237,10 +169,13 @@ impl<'s> Compiler<'s> {
             return Err(wrong(place, format!("{name:?} needs itself")));
         }
         self.open.push(name.to_owned());
+        // It is worked out once, so it cannot depend on where in a loop that is.
+        let locals = std::mem::take(&mut self.locals);
         let deepest_before = std::mem::replace(&mut self.deepest, self.depth);
         let (node, kind) = self.node(source, &format!("let.{name}"))?;
         let height = self.deepest - self.depth;
         self.deepest = self.deepest.max(deepest_before);
+        self.locals = locals;
         self.open.pop();
         self.slots.push(Slot { node });
         let slot = self.slots.len() - 1;
@@ -260,61 +195,15 @@ impl<'s> Compiler<'s> {
         Ok(())
     }
 
-    fn branch(&mut self, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        let [condition, then, otherwise] = fixed(argument, place)?;
-        let condition = self.expect(condition, place, Type::Bool)?;
-        let (then, one) = self.node(then, place)?;
-        let (otherwise, other) = self.node(otherwise, place)?;
-        Ok((
-            Node::If(Box::new([condition, then, otherwise])),
-            one.or(other),
-        ))
-    }
-
-    fn switch(&mut self, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        let parts = named_parts(argument, place, &["on", "cases", "default"])?;
-        let on = self.boxed(parts[0], place, Type::Text)?;
-        let cases = self.members(parts[1], place)?;
-        let default = self.boxed(parts[2], place, Type::Any)?;
-        Ok((Node::Switch { on, cases, default }, Type::Any))
-    }
-
-    fn set(&mut self, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        let parts = named_parts(argument, place, &["in", "path", "to"])?;
-        let within = self.boxed(parts[0], place, Type::Any)?;
-        let to = self.boxed(parts[2], place, Type::Any)?;
-        Ok((
-            Node::Set {
-                within,
-                path: longer_path(parts[1], place)?,
-                to,
-            },
-            Type::Object,
-        ))
-    }
-
-    fn remove(&mut self, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        let parts = named_parts(argument, place, &["in", "path"])?;
-        let within = self.boxed(parts[0], place, Type::Any)?;
-        Ok((
-            Node::Remove {
-                within,
-                path: longer_path(parts[1], place)?,
-            },
-            Type::Object,
-        ))
-    }
-
-    fn append(&mut self, argument: &Value, place: &str) -> Result<Typed, CompileError> {
-        let parts = named_parts(argument, place, &["to", "value", "cap"])?;
-        let to = self.boxed(parts[0], place, Type::Any)?;
-        let value = self.boxed(parts[1], place, Type::Any)?;
-        let cap = parts[2]
-            .as_u64()
-            .and_then(|cap| usize::try_from(cap).ok())
-            .filter(|cap| *cap > 0);
-        let cap = cap.ok_or_else(|| wrong(place, "cap must be a number above 0"))?;
-        Ok((Node::Append { to, value, cap }, Type::List))
+    /// The steps of a list that has at least `least`.
+    fn several(
+        &mut self,
+        argument: &Value,
+        place: &str,
+        least: usize,
+        wanted: Type,
+    ) -> Result<Vec<Node>, CompileError> {
+        self.all(list(argument, place, least)?, place, wanted)
     }
 
     fn all(
@@ -327,21 +216,6 @@ impl<'s> Compiler<'s> {
         numbered
             .map(|(at, item)| self.expect(item, &format!("{place}[{at}]"), wanted))
             .collect()
-    }
-
-    fn some<const N: usize>(
-        &mut self,
-        argument: &Value,
-        place: &str,
-        wanted: [Type; N],
-    ) -> Result<[Node; N], CompileError> {
-        let parts: [&Value; N] = fixed(argument, place)?;
-        let nodes = parts
-            .iter()
-            .zip(wanted)
-            .map(|(part, wanted)| self.expect(part, place, wanted));
-        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-        Ok(nodes.try_into().expect("as many nodes as parts"))
     }
 
     fn boxed(
@@ -367,110 +241,4 @@ impl<'s> Compiler<'s> {
         });
         compiled.collect()
     }
-}
-
-fn wrong(place: &str, what: impl Into<String>) -> CompileError {
-    CompileError {
-        place: place.to_owned(),
-        what: what.into(),
-    }
-}
-
-fn literal(value: &Value, place: &str) -> Result<Typed, CompileError> {
-    if value.is_f64() {
-        return Err(wrong(
-            place,
-            "numbers are whole: fractions round differently here and there",
-        ));
-    }
-    Ok((Node::Const(value.clone()), Type::of(value)))
-}
-
-fn list<'v>(argument: &'v Value, place: &str, least: usize) -> Result<&'v [Value], CompileError> {
-    let items = argument.as_array().filter(|items| items.len() >= least);
-    let items = items.ok_or_else(|| wrong(place, format!("must be a list of at least {least}")))?;
-    Ok(items)
-}
-
-fn fixed<'v, const N: usize>(
-    argument: &'v Value,
-    place: &str,
-) -> Result<[&'v Value; N], CompileError> {
-    let items: Vec<&Value> = list(argument, place, N)?.iter().collect();
-    items
-        .try_into()
-        .map_err(|_| wrong(place, format!("must be a list of {N}")))
-}
-
-/// The members `names` of an object that has these and no others.
-fn named_parts<'v>(
-    argument: &'v Value,
-    place: &str,
-    names: &[&str],
-) -> Result<Vec<&'v Value>, CompileError> {
-    let members = argument
-        .as_object()
-        .filter(|members| members.len() == names.len());
-    let parts = members.and_then(|members| names.iter().map(|name| members.get(*name)).collect());
-    parts.ok_or_else(|| wrong(place, format!("must be an object of {}", names.join(", "))))
-}
-
-fn path(argument: &Value, place: &str) -> Result<Vec<String>, CompileError> {
-    let text = argument
-        .as_str()
-        .ok_or_else(|| wrong(place, "must be a path such as a.b"))?;
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let pieces: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if pieces.iter().any(String::is_empty) {
-        return Err(wrong(place, "must be a path such as a.b"));
-    }
-    Ok(pieces)
-}
-
-fn longer_path(argument: &Value, place: &str) -> Result<Vec<String>, CompileError> {
-    let path = path(argument, place)?;
-    if path.is_empty() {
-        Err(wrong(place, "must be a path such as a.b"))
-    } else {
-        Ok(path)
-    }
-}
-
-fn event_path(argument: &Value, place: &str) -> Result<Vec<String>, CompileError> {
-    longer_path(argument, place)
-}
-
-fn meta(argument: &Value, place: &str) -> Result<Typed, CompileError> {
-    match argument.as_str() {
-        Some("stream_seq") => Ok((Node::Meta(MetaField::StreamSeq), Type::Int)),
-        Some("tenant") => Ok((Node::Meta(MetaField::Tenant), Type::Text)),
-        Some("view_type") => Ok((Node::Meta(MetaField::ViewType), Type::Text)),
-        _ => Err(wrong(place, "must be stream_seq, tenant or view_type")),
-    }
-}
-
-fn arithmetic(name: &str) -> Option<Arithmetic> {
-    Some(match name {
-        "add" => Arithmetic::Add,
-        "sub" => Arithmetic::Sub,
-        "mul" => Arithmetic::Mul,
-        "div" => Arithmetic::Div,
-        "min" => Arithmetic::Min,
-        "max" => Arithmetic::Max,
-        _ => return None,
-    })
-}
-
-fn comparison(name: &str) -> Option<Comparison> {
-    Some(match name {
-        "eq" => Comparison::Eq,
-        "ne" => Comparison::Ne,
-        "lt" => Comparison::Lt,
-        "lte" => Comparison::Lte,
-        "gt" => Comparison::Gt,
-        "gte" => Comparison::Gte,
-        _ => return None,
-    })
 }

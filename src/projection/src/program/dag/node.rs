@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(super) enum Node {
     Const(Value),
     /// A field of the event.
-    Event(Vec<String>),
+    Event(EventField, Vec<String>),
     /// A part of the view; all of it where the path is empty.
     View(Vec<String>),
     Meta(MetaField),
@@ -16,6 +16,15 @@ pub(super) enum Node {
     /// The first of them that is not null.
     Coalesce(Vec<Node>),
     Arithmetic(Arithmetic, Vec<Node>),
+    Decimal(Arithmetic, Vec<Node>),
+    /// The quotient of two decimals with so many digits behind its point; without a divisor, the one in that form.
+    DecimalQuotient {
+        of: Box<Node>,
+        by: Option<Box<Node>>,
+        scale: u32,
+    },
+    /// -1, 0 or 1: how two decimals compare.
+    DecimalOrder(Box<[Node; 2]>),
     Compare(Comparison, Box<[Node; 2]>),
     And(Vec<Node>),
     Or(Vec<Node>),
@@ -52,9 +61,37 @@ pub(super) enum Node {
         value: Box<Node>,
         cap: usize,
     },
+    /// A part of what a loop around this step looks at: how many loops further out it is, and where in it.
+    Local(usize, Vec<String>),
+    /// What a step gives for each element.
+    Map {
+        over: Box<Node>,
+        give: Box<Node>,
+    },
+    /// The elements for which a condition holds.
+    Filter {
+        over: Box<Node>,
+        keep: Box<Node>,
+    },
+    /// What a step makes of what it made of the elements before, and the next one.
+    Fold {
+        over: Box<Node>,
+        from: Box<Node>,
+        give: Box<Node>,
+    },
 }
 
-/// A step with a name, and the name for messages.
+/// A change of views that are named by the event: the new view, null where there is none any more.
+#[derive(Debug)]
+pub(super) struct Emit {
+    /// Whether the event is for it.
+    pub(super) when: Option<Node>,
+    /// A text, or a list of texts.
+    pub(super) view_id: Node,
+    pub(super) new_view: Node,
+}
+
+/// A step with a name.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) node: Node,
@@ -65,6 +102,45 @@ pub(super) enum MetaField {
     StreamSeq,
     Tenant,
     ViewType,
+    /// The view that is folded now.
+    ViewId,
+}
+
+/// The first name of the path of a field.
+#[derive(Debug)]
+pub(super) enum EventField {
+    Payload,
+    TenantId,
+    AggregateId,
+    AggregateType,
+    EventType,
+    Timestamp,
+    EventId,
+    CorrelationId,
+    Traceparent,
+    AggregateSeq,
+    SchemaVersion,
+    /// One that only the publisher knows.
+    Extra(String),
+}
+
+impl EventField {
+    pub(super) fn of(name: String) -> Self {
+        match name.as_str() {
+            "payload" => Self::Payload,
+            "tenant_id" => Self::TenantId,
+            "aggregate_id" => Self::AggregateId,
+            "aggregate_type" => Self::AggregateType,
+            "event_type" => Self::EventType,
+            "timestamp" => Self::Timestamp,
+            "event_id" => Self::EventId,
+            "correlation_id" => Self::CorrelationId,
+            "traceparent" => Self::Traceparent,
+            "aggregate_seq" => Self::AggregateSeq,
+            "schema_version" => Self::SchemaVersion,
+            _ => Self::Extra(name),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,13 @@
 //! Tests of `dag/v1`: what programs do, what they cost, and what is no program.
 
+mod emits;
+mod loops;
+mod refusals;
+
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::{eval::Given, *};
 use crate::types::{TenantId, ViewType};
 
 fn account() -> Value {
@@ -43,6 +47,7 @@ fn with_meta<T>(body: impl FnOnce(&Meta<'_>) -> T) -> T {
         stream_seq: 7,
         tenant: &tenant,
         view_type: &view_type,
+        view_id: Some(&ViewId::from("k")),
     })
 }
 
@@ -52,6 +57,15 @@ fn project(
     event: &Envelope,
 ) -> Result<Outcome, ProgramError> {
     with_meta(|meta| program.project(view, event, meta))
+}
+
+/// What `program` makes of a view, and what that costs.
+fn metered(program: &DagProgram, view: Option<&Value>, event: &Envelope) -> (Option<Value>, u64) {
+    with_meta(|meta| {
+        let mut run = program.run(view, event, meta);
+        let made = run.eval(&program.emits[0].new_view);
+        (made.ok().map(Given::into_value), run.gas_used())
+    })
 }
 
 /// What `step` gives as the view, from a view of `{"list": [1, 2], "name": "Ada"}`.
@@ -106,7 +120,40 @@ fn each_operation_does_what_its_name_says() {
         json!({"name": "Ada"}),
     );
     check(json!([1, {"meta": "stream_seq"}]), json!([1, 7]));
+    check(json!({"meta": "view_id"}), json!("k"));
     check(json!({"event": "aggregate_id"}), json!("a-1"));
+}
+
+#[test]
+fn decimals_are_texts_with_exact_arithmetic() {
+    check(json!({"decimal_add": ["0.10", "0.2", 1]}), json!("1.30"));
+    check(json!({"decimal_sub": ["1.00", "0.01"]}), json!("0.99"));
+    check(json!({"decimal_mul": ["1.5", "-1.5"]}), json!("-2.25"));
+    check(json!({"decimal_min": ["1.5", 2]}), json!("1.5"));
+    check(json!({"decimal_max": ["1.5", 2]}), json!("2"));
+    check(
+        json!({"decimal_div": {"of": "10.00", "by": 3, "scale": 2}}),
+        json!("3.33"),
+    );
+    check(
+        json!({"decimal_round": {"of": "0.125", "scale": 2}}),
+        json!("0.12"),
+    );
+    check(
+        json!({"lt": [{"decimal_order": ["9.5", "10.0"]}, 0]}),
+        json!(true),
+    );
+    let source = json!({"language": "dag/v1", "key": "k", "view": {"decimal_add": [{"event": "payload"}, "1"]}});
+    let program = DagProgram::compile(&source, 1_000).unwrap();
+    for payload in [
+        json!("1e3"),
+        json!(1.5),
+        json!(null),
+        json!(i128::MAX.to_string()),
+    ] {
+        let error = project(&program, None, &event("E", payload)).unwrap_err();
+        assert_eq!(error.fault(), crate::quarantine::Fault::Contract);
+    }
 }
 
 #[test]
@@ -164,11 +211,7 @@ fn gas_is_exact_and_running_out_of_it_is_a_verdict() {
     let source = account();
     let program = DagProgram::compile(&source, 1_000).unwrap();
     let deposited = event("Deposited", json!({"amount": 5}));
-    let used = with_meta(|meta| {
-        let mut run = program.run(None, &deposited, meta);
-        run.eval(&program.view).unwrap();
-        run.gas_used()
-    });
+    let (_, used) = metered(&program, None, &deposited);
     // Object, switch, on, add, two references, coalesce, view, 0, event, add, coalesce, view, 0, 1.
     assert_eq!(used, 15);
     let enough = DagProgram::compile(&source, used).unwrap();
@@ -194,75 +237,6 @@ fn doubling_a_text_again_and_again_runs_out_of_gas_before_it_runs_out_of_memory(
     assert_eq!(
         project(&program, None, &event("E", json!({}))),
         Err(ProgramError::Gas { gas_max: 100_000 })
-    );
-}
-
-#[track_caller]
-fn refused(source: Value, place: &str, what: &str) {
-    let error = DagProgram::compile(&source, 1_000).unwrap_err();
-    assert!(
-        error.place.starts_with(place) && error.what.contains(what),
-        "{error}"
-    );
-}
-
-#[test]
-fn what_is_no_program_is_refused_when_it_is_loaded() {
-    let with = |view: Value| json!({"language": "dag/v1", "key": "k", "view": view});
-    refused(
-        json!({"language": "dag/v2", "key": "k", "view": 1}),
-        "language",
-        "is not dag/v1",
-    );
-    refused(json!({"language": "dag/v1", "view": 1}), "program", "key");
-    refused(
-        with(json!({"teleport": 1})),
-        "view.teleport",
-        "no such operation",
-    );
-    refused(
-        with(json!({"add": ["text", 1]})),
-        "view.add[0]",
-        "Text where Int is wanted",
-    );
-    refused(
-        with(json!({"if": [1, 2, 3]})),
-        "view.if",
-        "Int where Bool is wanted",
-    );
-    refused(with(json!({"const": 1.5})), "view.const", "whole");
-    refused(with(json!({"ref": "a"})), "view.ref", "not in let");
-    refused(
-        json!({"language": "dag/v1", "key": {"view": "a"}, "view": 1}),
-        "key.view",
-        "cannot depend",
-    );
-    refused(
-        json!({"language": "dag/v1", "key": 5, "view": 1}),
-        "key",
-        "text",
-    );
-    let circle = json!({"a": {"ref": "b"}, "b": {"ref": "a"}});
-    refused(
-        json!({"language": "dag/v1", "key": "k", "let": circle, "view": 1}),
-        "let.",
-        "needs itself",
-    );
-    let deep = (0..100).fold(json!(true), |inner, _| json!({ "not": inner }));
-    refused(with(deep), "view.not", "deep");
-    // Each name stands only on the one before it, and is compiled before it is needed.
-    let chain = (0..100).map(|at| match at {
-        0 => ("n000".to_owned(), json!(1)),
-        _ => (
-            format!("n{at:03}"),
-            json!({"add": [{"ref": format!("n{:03}", at - 1)}, 1]}),
-        ),
-    });
-    let chain: Map<_, _> = chain.collect();
-    refused(
-        json!({"language": "dag/v1", "key": "k", "let": chain, "view": 1}),
-        "let.",
-        "deep",
     );
 }
 
