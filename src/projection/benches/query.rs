@@ -132,7 +132,7 @@ fn queries() -> Vec<(&'static str, Value)> {
             json!({"view": "account", "filter": {"owner.country": "NO", "balance": {"gte": 990}, "or": [{"status": "open"}, {"status": {"prefix": "cl"}}]}, "limit": 1_000}),
         ),
         (
-            "everything answered, 1,000 a page",
+            "everything answered, 1,000 a page, as JSON",
             json!({"view": "account", "limit": 1_000}),
         ),
         (
