@@ -86,10 +86,10 @@ async fn run(arguments: Arguments) -> Outcome {
     };
     if let Command::Run = arguments.command {
         let node = Node::load(place)?;
-        log::begin(node.settings.log_format);
+        log::begin(node.settings.log_format, log::OF_NODE);
         return run::run(node).await;
     }
-    log::begin(LogFormat::Text);
+    log::begin(LogFormat::Text, log::OF_COMMAND);
     match arguments.command {
         Command::Run => unreachable!("it was done above"),
         Command::Check => check::check(&Node::load(place)?),

@@ -61,6 +61,7 @@ pub struct Metrics {
     beat: Mutex<Option<Instant>>,
     folded_in_all: Mutex<BTreeMap<ViewTable, u64>>,
     commits: AtomicU64,
+    changes: AtomicU64,
 }
 
 /// What stands at a moment.
@@ -233,6 +234,7 @@ impl Metrics {
             beat: Mutex::default(),
             folded_in_all: Mutex::default(),
             commits: AtomicU64::default(),
+            changes: AtomicU64::default(),
             registry,
         }
     }
@@ -313,6 +315,16 @@ impl Metrics {
 
     pub(crate) fn last_beat(&self) -> Option<Instant> {
         *lock(&self.beat)
+    }
+
+    /// Notes that somebody else changed the store, so that it is looked at again.
+    pub(crate) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Rises with each commit, and with each change by somebody else.
+    pub(crate) fn changes(&self) -> u64 {
+        self.commits() + self.changes.load(Ordering::Relaxed)
     }
 
     /// How many commits there were.

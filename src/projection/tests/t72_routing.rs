@@ -3,14 +3,18 @@
 mod accounts;
 mod nats;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use accounts::{deposit, manifest, run_until, store};
 use async_nats::jetstream::stream::RetentionPolicy;
 use nats::{Nats, STREAM, servers};
 use projection::{
-    cluster::{Cluster, ClusterView, http::routes},
-    http::Server,
+    cluster::{Cluster, ClusterHealth, ClusterView, http::routes},
+    http::{Server, ops},
     lease::MemoryBoard,
     query::{CursorKey, Query, QueryEngine, QueryLimits, http::Authority},
     settings::{Durability, Settings},
@@ -58,11 +62,13 @@ async fn node(name: &str, nats: &Nats, board: &MemoryBoard) -> Node {
     settings.node_address = Some(base.clone());
     let authority = Authority::of(&settings);
     let board = Arc::new(board.for_another());
-    let cluster = Cluster::on(board, settings, manifest("halt")).unwrap();
+    let cluster = Cluster::on(board, settings.clone(), manifest("halt")).unwrap();
     let view = cluster.view();
     let stop = CancellationToken::new();
+    let health = ClusterHealth::new(view.clone(), &settings, &manifest("halt"));
     let queries = routes(view.clone(), authority, QueryLimits::default());
-    tokio::spawn(server.mount(queries).serve(stop.clone()));
+    let server = server.mount(queries).mount(ops::routes(health));
+    tokio::spawn(server.serve(stop.clone()));
     let stopping = stop.clone();
     let running = tokio::spawn(async move { cluster.run(&stopping).await });
     Node {
@@ -101,6 +107,19 @@ impl Node {
         let request = Client::new().post(format!("{}/v1/query", self.base));
         let response = request.bearer_auth("t").json(query).send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// Waits until what is answered at `path` is `right`.
+    async fn until(&self, path: &str, right: impl Fn(StatusCode, &Value) -> bool) {
+        let until = Instant::now() + WITHIN;
+        loop {
+            let (status, told) = self.get(path).await;
+            if right(status, &told) {
+                return;
+            }
+            assert!(Instant::now() < until, "{path}: {status} {told}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -183,6 +202,8 @@ async fn any_node_answers_as_one_store_would_and_its_cursors_go_on_at_any_other(
 
     each_view_is_answered_by_both(&a, &b).await;
     what_is_not_to_be_answered_is_refused(&a, &b).await;
+    a_node_says_how_all_its_shards_are(&a).await;
+    each_shard_is_operated_where_it_is(&a, &b).await;
 
     // A node leaves: its shards are answered for by the other, which makes them from the stream.
     b.stop.cancel();
@@ -254,11 +275,6 @@ async fn what_is_not_to_be_answered_is_refused(a: &Node, b: &Node) {
     assert_eq!(shards.as_array().unwrap().len(), SHARDS as usize);
     assert_eq!(shards[of_b.number() as usize]["owner"]["node"], "b");
 
-    for path in ["/health", "/ready"] {
-        let (status, told) = a.get(path).await;
-        assert_eq!(status, StatusCode::OK, "{told}");
-    }
-
     // Nobody is answered without a token, or with a cursor that no node made.
     let open = Client::new()
         .post(format!("{}/v1/query", a.base))
@@ -269,4 +285,51 @@ async fn what_is_not_to_be_answered_is_refused(a: &Node, b: &Node) {
     );
     let forged = json!({"view": "account", "cursor": "WyJiIl0"});
     assert_eq!(a.query(&forged).await.0, StatusCode::BAD_REQUEST);
+}
+
+async fn a_node_says_how_all_its_shards_are(a: &Node) {
+    for path in ["/health", "/ready"] {
+        a.until(path, |status, _| status == StatusCode::OK).await;
+    }
+    let (_, report) = a.get("/status").await;
+    let shards = report["projections"].as_array().unwrap().iter();
+    let shards: BTreeSet<_> = shards.filter_map(|state| state["shard"].as_u64()).collect();
+    assert_eq!(shards.len(), 2, "{report}");
+    let text = Client::new().get(format!("{}/metrics", a.base)).send();
+    let text = text.await.unwrap().text().await.unwrap();
+    for shard in shards {
+        let label = format!("projection_ready{{shard=\"{shard}\"}} 1");
+        assert!(text.contains(&label), "{text}");
+    }
+    assert_eq!(text.matches("# TYPE projection_ready ").count(), 1);
+}
+
+async fn each_shard_is_operated_where_it_is(a: &Node, b: &Node) {
+    let of_b = *b.view.hosted().borrow().keys().next().unwrap();
+    let rebuild = format!("/shards/{of_b}/rebuild");
+    let (status, refused) = a.get(&rebuild).await;
+    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    assert!(
+        refused["message"].as_str().unwrap().contains(&b.base),
+        "{refused}"
+    );
+    let command = json!({"command": "rebuild", "projection": "account"});
+    let asked = Client::new()
+        .post(format!("{}{rebuild}", b.base))
+        .json(&command)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(asked.status(), StatusCode::OK);
+    b.until(&rebuild, |_, told| {
+        let mut types = told["types"].as_array().into_iter().flatten();
+        types.any(|of_type| of_type["generations"]["served"] == 2)
+    })
+    .await;
+    let (status, listed) = b.get(&format!("/shards/{of_b}/quarantine/account")).await;
+    assert_eq!((status, listed), (StatusCode::OK, json!([])));
+    // What was made again is what all others have, and is found by whoever asks.
+    b.until("/ready", |status, _| status == StatusCode::OK)
+        .await;
+    each_view_is_answered_by_both(a, b).await;
 }

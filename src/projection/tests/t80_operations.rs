@@ -277,7 +277,7 @@ async fn a_parked_view_is_mended_on_a_node_that_runs_and_goes_on_taking_events()
     // Without an address: the store is owned, so its owner is asked.
     says(
         &node.run(&["quarantine", "ls", "account"]),
-        "Contract a at arithmetic",
+        "contract a at arithmetic",
     );
     says(
         &node.run(&["quarantine", "show", "account", "2", "--url", &url]),
@@ -292,7 +292,7 @@ async fn a_parked_view_is_mended_on_a_node_that_runs_and_goes_on_taking_events()
     );
     says(
         &node.run(&["quarantine", "retry", "account", "a", "--url", &url]),
-        "1 events are in the view now",
+        "1 event is in the view now",
     );
     let twice = node.run(&["quarantine", "drop", "account", "2"]);
     says(&twice, "nothing is in quarantine for event 2");

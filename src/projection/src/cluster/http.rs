@@ -319,6 +319,8 @@ async fn operate(
     *request.uri_mut() = below
         .parse()
         .map_err(|_| ApiError::bad_request("the address cannot be read"))?;
+    // The names in the path, which would be taken for those of the routes below it.
+    request.extensions_mut().clear();
     let Ok(response) = operations.oneshot(request).await;
     Ok(response)
 }

@@ -6,9 +6,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
 
-/// Writes what happens from now on. `RUST_LOG` says how much of it.
-pub(super) fn begin(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// For a node. The client of NATS says each connection that it makes.
+pub(super) const OF_NODE: &str = "info,async_nats=warn";
+/// For a command, which says by itself what came of it.
+pub(super) const OF_COMMAND: &str = "error";
+
+/// Writes what happens from now on. `RUST_LOG` says how much of it, or else `usual`.
+pub(super) fn begin(format: LogFormat, usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

@@ -151,8 +151,10 @@ impl<'n> Place<'n> {
                 serde_json::to_string(&listed)?
             } else {
                 format!(
-                    "{:>10} {:?} {view} {}",
-                    listed.sequence, record.fault, record.reason
+                    "{:>10} {} {view} {}",
+                    listed.sequence,
+                    record.fault.name(),
+                    record.reason
                 )
             })?;
         }
@@ -186,7 +188,10 @@ impl<'n> Place<'n> {
                 remote.get(Method::POST, &path).await?
             }
         };
-        say(&format!("{} events are in the view now", retried.applied))?;
+        say(&match retried.applied {
+            1 => "1 event is in the view now".to_owned(),
+            applied => format!("{applied} events are in the view now"),
+        })?;
         match retried.stuck {
             None => Ok(ExitCode::SUCCESS),
             Some((sequence, reason)) => {

@@ -66,10 +66,19 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
         drop(snapshot);
         let floor = stored.as_ref().map_or(0, |stored| stored.floor);
         let (mut last, mut blocked) = (floor, None);
-        if let Some(source) = &mut source {
-            let facts = source.facts(floor).await?;
-            last = facts.last;
-            blocked = options.examine(&projection, &facts, stored.as_ref()).err();
+        if let Some(of_stream) = &mut source {
+            match of_stream.facts(floor).await {
+                Ok(facts) => {
+                    last = facts.last;
+                    blocked = options.examine(&projection, &facts, stored.as_ref()).err();
+                }
+                // What the store says is worth showing without it.
+                Err(error @ StreamError::Missing { .. }) => {
+                    warn(&error);
+                    source = None;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let behind = last.saturating_sub(floor);
         let published = stored.and_then(|stored| stored.published);

@@ -125,7 +125,7 @@ fn nats(observed: &Observed) -> Check {
             wrong(
                 "nats",
                 trouble,
-                "start NATS with JetStream, or set nats_url and stream; the node goes on by itself",
+                "start NATS with JetStream and create the stream, or set nats_url and stream; the node goes on by itself",
             )
         }
     }

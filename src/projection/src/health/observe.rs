@@ -133,12 +133,12 @@ impl Health {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let commits = self.metrics.commits();
-            let quiet = looked_at.is_some_and(|(seen, _)| seen == commits);
+            let changes = self.metrics.changes();
+            let quiet = looked_at.is_some_and(|(seen, _)| seen == changes);
             if quiet && looked_at.is_some_and(|(_, at)| at.elapsed() < PROBED_EVERY) {
                 continue;
             }
-            looked_at = Some((commits, Instant::now()));
+            looked_at = Some((changes, Instant::now()));
             let health = Arc::clone(&self);
             // What was just committed shows that the store can be written.
             let mut looking = spawn_blocking(move || health.look_at_store(quiet));

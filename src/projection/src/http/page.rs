@@ -143,7 +143,7 @@ fn phase(phase: &Phase) -> String {
     match phase {
         Phase::Replaying => "takes events in".to_owned(),
         Phase::CaughtUp => "has caught up".to_owned(),
-        Phase::Served => "is served now".to_owned(),
+        Phase::Served => "was made, and served".to_owned(),
         Phase::Exchanging => "is put into what is served".to_owned(),
         Phase::Done => "is done".to_owned(),
         Phase::Retiring => "is being cleared".to_owned(),

@@ -202,8 +202,7 @@ impl Shard {
             match again {
                 Again::AtOnce => {}
                 Again::Later(why) => {
-                    tracing::warn!(%why, "waiting");
-                    self.show(ShardState::Waiting { why });
+                    self.wait_for(why);
                     let _ = tokio::time::timeout(self.options.ask_again, stop.cancelled()).await;
                 }
                 Again::Never => break ShardState::Blocked,
@@ -214,6 +213,17 @@ impl Shard {
 
     fn show(&self, state: ShardState) {
         self.status.send_modify(|status| status.state = state);
+    }
+
+    /// Shows what it waits for, and says it where that is news.
+    fn wait_for(&self, why: String) {
+        let waiting = ShardState::Waiting { why };
+        if let ShardState::Waiting { why } = &waiting
+            && self.status.borrow().state != waiting
+        {
+            tracing::warn!(%why, "waiting");
+        }
+        self.show(waiting);
     }
 
     /// Looks at everything, and starts delivery for the projections that may go on.

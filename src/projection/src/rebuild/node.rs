@@ -226,8 +226,14 @@ impl Node {
                 request = self.requests.recv() => match request {
                     Some(Request::Do { command, answer }) => {
                         work.asked = true;
+                        let done = self.obey(work, command).await;
+                        if work.stale {
+                            self.arrange(work).await?;
+                        }
+                        // Before it is answered, so that whoever looks next sees what was begun.
+                        self.show(work);
                         // Whoever asked may have gone.
-                        let _ = answer.send(self.obey(work, command).await);
+                        let _ = answer.send(done);
                     }
                     Some(Request::Rest(wanted)) => self.hold_still(work, wanted, stop).await,
                     None => {}

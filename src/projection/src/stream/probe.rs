@@ -8,7 +8,14 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, connection::State, jetstream::Context};
+use async_nats::{
+    Client,
+    connection::State,
+    jetstream::{
+        Context, ErrorCode,
+        context::{GetStreamError, GetStreamErrorKind},
+    },
+};
 use tokio::time::timeout;
 
 /// How long the server may take to describe the stream.
@@ -89,7 +96,7 @@ impl StreamProbe {
         if connected {
             match timeout(ANSWERS_WITHIN, self.context.get_stream(&self.stream)).await {
                 Ok(Ok(stream)) => last = Some(stream.cached_info().state.last_sequence),
-                Ok(Err(error)) => trouble = Some(error.to_string()),
+                Ok(Err(error)) => trouble = Some(self.why(&error)),
                 Err(_) => trouble = Some(format!("no answer within {ANSWERS_WITHIN:?}")),
             }
         } else {
@@ -103,6 +110,20 @@ impl StreamProbe {
             pending: self.notes.pending.load(Ordering::Relaxed),
             delivered: self.notes.delivered.load(Ordering::Relaxed),
             trouble,
+        }
+    }
+}
+
+impl StreamProbe {
+    /// Why the server does not describe the stream.
+    fn why(&self, error: &GetStreamError) -> String {
+        match error.kind() {
+            GetStreamErrorKind::JetStream(told)
+                if told.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                format!("there is no stream {}", self.stream)
+            }
+            _ => error.to_string(),
         }
     }
 }

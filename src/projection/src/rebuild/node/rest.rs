@@ -56,6 +56,7 @@ impl Node {
                 () = stop.cancelled() => {}
             }
         }
+        self.served_options.metrics().changed();
         work.stale = true;
     }
 }

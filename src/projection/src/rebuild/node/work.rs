@@ -312,7 +312,6 @@ impl Node {
                     Ok(mut source) => return shard.run(&mut *source, &stopping).await,
                     Err(error) => {
                         let why = error.to_string();
-                        tracing::warn!(%why, "waiting");
                         status.send_modify(|status| status.state = ShardState::Waiting { why });
                         let _ = timeout(ASK_AGAIN, stopping.cancelled()).await;
                     }
