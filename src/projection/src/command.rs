@@ -95,7 +95,7 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Check => check::check(&Node::load(place)?),
         Command::Settings => check::settings(),
         Command::Shards(command) => command.run(&Node::load(place)?).await,
-        Command::Status(command) => command.run(|| Node::of_shard(place)).await,
+        Command::Status(command) => command.run(place).await,
         Command::Healthcheck(command) => command.run(|| node::settings(place.file)).await,
         Command::Quarantine(command) => command.run(&Node::of_shard(place)?).await,
         Command::Query(command) => command.run(place).await,

@@ -141,6 +141,14 @@ impl Retire {
 
 impl Asking {
     async fn run(self, node: Node, command: Command) -> Outcome {
+        let folder = &node.settings.storage_path;
+        if !folder.exists() {
+            let folder = folder.display();
+            return Err(format!(
+                "there is no store in {folder}: ask the node that has it (--node), which \"projection shards\" tells where there are several"
+            )
+            .into());
+        }
         match node.owned() {
             Ok(store) => self.here(node, store, command).await,
             Err(error) => match error.downcast_ref() {

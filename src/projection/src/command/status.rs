@@ -6,7 +6,12 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Outcome, healthcheck, node::Node, remote::Remote, say, warn};
+use super::{
+    Outcome, healthcheck,
+    node::{Node, Place},
+    remote::Remote,
+    say, warn,
+};
 use crate::{
     health::{ProjectionReport, Report},
     pipeline::since,
@@ -27,9 +32,9 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) async fn run(self, node: impl FnOnce() -> Result<Node, Box<dyn Error>>) -> Outcome {
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
         let Some(url) = &self.url else {
-            let projections = of_store(&node()?).await?;
+            let projections = of_stores(place).await?;
             if self.json {
                 let all = json!({"state": "store", "projections": projections});
                 return say(&serde_json::to_string_pretty(&all)?);
@@ -43,6 +48,26 @@ impl Status {
         }
         of_node(&report)
     }
+}
+
+/// Of the shard that is named, or of all that are stored here.
+async fn of_stores(place: Place<'_>) -> Result<Vec<ProjectionReport>, Box<dyn Error>> {
+    let node = Node::load(place)?;
+    if place.shard.is_some() || node.settings.shards == 1 {
+        return of_store(&Node::of_shard(place)?).await;
+    }
+    let mut all = Vec::new();
+    for shard in node.settings.layout()?.ids() {
+        let place = Place {
+            shard: Some(shard),
+            ..place
+        };
+        let node = Node::of_shard(place)?;
+        if node.settings.storage_path.exists() {
+            all.extend(of_store(&node).await?);
+        }
+    }
+    Ok(all)
 }
 
 /// What the store and the stream say, whether or not a node runs.

@@ -260,7 +260,14 @@ impl Shard {
                         &self.store,
                         &self.options.metrics,
                     );
-                    folders.push(folder.map_err(storage_again)?);
+                    let folder = folder.map_err(storage_again)?;
+                    let parked_keys = folder.parked_keys();
+                    self.status.send_modify(|status| {
+                        if let Some(state) = status.projections.get_mut(&projection.table) {
+                            state.parked_keys = parked_keys;
+                        }
+                    });
+                    folders.push(folder);
                 }
                 Err(reason) => {
                     let mend = reason.mend(&projection.table);

@@ -115,7 +115,12 @@ impl fmt::Display for Progress {
             ..
         } = self;
         let filled = if *total == 0 {
-            WIDTH
+            // Nothing is known yet, unless it is over.
+            if self.phase == Phase::Replaying {
+                0
+            } else {
+                WIDTH
+            }
         } else {
             (done * WIDTH / total).min(WIDTH)
         };
@@ -123,7 +128,7 @@ impl fmt::Display for Progress {
             .map(|at| if at < filled { '#' } else { '.' })
             .collect();
         write!(f, "{generation} [{bar}] {done}/{total} {rate:.0}/s")?;
-        if let Some(seconds) = self.seconds_to_go {
+        if let (Phase::Replaying, Some(seconds)) = (&self.phase, self.seconds_to_go) {
             let left = humantime::format_duration(Duration::from_secs(seconds));
             write!(f, ", {left} to go")?;
         }
