@@ -94,6 +94,59 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_several_shards_drains_all_of_them_and_goes_on_where_each_was() {
+    const EVENTS: u64 = 600;
+    let Some(program) = servers().into_iter().next() else {
+        return;
+    };
+    let nats = Nats::start(&program);
+    let context = nats.stream(RetentionPolicy::Limits).await;
+    let node = Node::served(&nats.url(), "halt", "shards: 3\nlease_ttl: 1s\n");
+    let mut child = node.start();
+    let url = node.url().await;
+    let publishing = tokio::spawn(async move {
+        for number in 0..EVENTS {
+            publish(&context, deposit(&format!("a-{}", number % 9), 1)).await;
+        }
+    });
+    until("each of them commits", async || {
+        let (_, body) = node::get(&format!("{url}/metrics")).await;
+        let commits = body.lines().filter(|line| {
+            line.starts_with("projection_commit_seconds_count{shard=") && !line.ends_with(" 0")
+        });
+        (commits.count() == 3).then_some(())
+    })
+    .await;
+    child.signal(Signal::TERM);
+    assert_eq!(child.wait(), Some(0));
+    assert_eq!(node.log().matches("let go").count(), 3);
+    assert!(node.log().contains("drained: everything"));
+
+    publishing.await.unwrap();
+    let child = node.start();
+    let url = node.url().await;
+    until_status(&format!("{url}/ready"), 200).await;
+    until("all of it is in the views", async || {
+        let (_, body) = node::get(&format!("{url}/status")).await;
+        let report: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let projections = report["projections"].as_array().unwrap();
+        let at_the_end = projections.iter().all(|state| state["floor"] == EVENTS);
+        (projections.len() == 3 && at_the_end).then_some(())
+    })
+    .await;
+    for number in 0..9 {
+        let (_, view) = node::get(&format!("{url}/v1/views/account/a-{number}")).await;
+        let view: serde_json::Value = serde_json::from_str(&view).unwrap();
+        let events = EVENTS / 9 + u64::from(number < EVENTS % 9);
+        assert_eq!(view["view"]["balance"], events, "{view}");
+    }
+    assert!(node.run(&["healthcheck", "--ready"]).status.success());
+    let listed = node.run(&["quarantine", "ls", "account", "--shard", "1", "--url", &url]);
+    assert!(listed.status.success(), "{listed:?}");
+    assert_eq!(stop(child), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_cannot_commit_ends_at_its_grace_and_at_once_when_it_is_told_twice() {
     let Some(program) = servers().into_iter().next() else {
         return;

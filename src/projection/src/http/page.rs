@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     health::{Check, Info, ProjectionReport, Report},
-    rebuild::{Phase, Progress},
+    rebuild::{Phase, Progress, Purpose},
 };
 
 /// Before and after what is shown.
@@ -128,7 +128,7 @@ fn rebuilds(body: &mut String, rebuilds: &[Progress]) {
             body,
             "<article><h3>{} <small>{}</small></h3><progress max=\"100\" value=\"{percent:.1}\"></progress><p>{percent:.1} %, at {} of {}{}</p></article>",
             escape(&rebuild.generation),
-            escape(&phase(&rebuild.phase)),
+            escape(&phase(rebuild)),
             grouped(rebuild.done),
             grouped(rebuild.total),
             rebuild.seconds_to_go.map_or_else(String::new, |seconds| {
@@ -139,8 +139,9 @@ fn rebuilds(body: &mut String, rebuilds: &[Progress]) {
     body.push_str("</section>");
 }
 
-fn phase(phase: &Phase) -> String {
-    match phase {
+fn phase(rebuild: &Progress) -> String {
+    match &rebuild.phase {
+        Phase::CaughtUp if rebuild.purpose == Purpose::Keep => "is kept as the way back".to_owned(),
         Phase::Replaying => "takes events in".to_owned(),
         Phase::CaughtUp => "has caught up".to_owned(),
         Phase::Served => "was made, and served".to_owned(),
