@@ -77,7 +77,10 @@ async fn what_the_status_names_as_mending_a_blocked_projection_does_mend_it() {
     let child = node.start();
     node.wait_for(|status| status["floor"] == 3);
     assert_eq!(stop(child), 0);
-    says(&node.run(&["quarantine", "list", "account"]), "dropped - dropped by an operator");
+    says(
+        &node.run(&["quarantine", "list", "account"]),
+        "dropped - dropped by an operator",
+    );
     says(
         &node.run(&["quarantine", "show", "account", "2"]),
         "dropped by an operator",
