@@ -2,7 +2,14 @@
 //!
 //! How an id is derived from what it names is the wire's.
 
-use std::{borrow::Borrow, convert::Infallible, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    convert::Infallible,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use thiserror::Error;
 
@@ -61,11 +68,11 @@ fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// assert_eq!(id.short(), "abababab");
 /// # Ok::<_, trellis_chain::IdError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockId([u8; 32]);
 
 /// The id of a transaction: 32 bytes in the order in which the wire shows them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TxId([u8; 32]);
 
 macro_rules! id_of_32_bytes {
@@ -87,6 +94,19 @@ macro_rules! id_of_32_bytes {
                 let zeros = self.0.iter().take_while(|byte| **byte == 0).count();
                 let from = zeros.min(28);
                 self.to_string()[2 * from..2 * from + 8].to_owned()
+            }
+        }
+
+        // Ids are hashes: the hash of a hash needs eight bytes of it. Those at the ends are not
+        // taken, because work puts zeros there.
+        impl Hash for $id {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                let middle = &self.0[12..20];
+                state.write_u64(
+                    middle
+                        .iter()
+                        .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+                );
             }
         }
 

@@ -7,6 +7,7 @@
 //! | name blocks, transactions, outputs | [`BlockId`], [`TxId`], [`OutputId`], [`Owner`] |
 //! | say what a node answered | [`Header`], [`Block`], [`Head`], [`ChainIdentity`] |
 //! | ask a node, whatever its wire | [`ChainSource`], [`SourceError`] |
+//! | know how blocks hang together | [`Graph`], [`Relation`], [`Place`] |
 //!
 //! # What is not here
 //!
@@ -20,8 +21,12 @@ mod model;
 mod error;
 mod source;
 
+// How blocks hang together.
+mod graph;
+
 pub use crate::{
     error::{SourceError, SourceErrorKind},
+    graph::{Entry, Graph, GraphError, Grown, Inserted, Orphan, Orphans, Place, Relation},
     id::{BlockId, IdError, OutputId, Owner, TxId},
     model::{
         Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode, Output,
