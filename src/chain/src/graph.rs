@@ -11,7 +11,7 @@
 mod ancestry;
 mod orphans;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use thiserror::Error;
@@ -32,6 +32,13 @@ pub struct Place {
     pub height: u64,
     /// The block.
     pub id: BlockId,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { height, id } = self;
+        write!(f, "{} (height {height})", id.short())
+    }
 }
 
 /// A header in the graph.

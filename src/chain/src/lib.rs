@@ -24,10 +24,19 @@ mod source;
 // How blocks hang together.
 mod graph;
 
+// What is made of them.
+mod agreement;
+mod inclusion;
+mod ledger;
+mod wallet;
+
 pub use crate::{
+    agreement::{agreed, converged, majority_of},
     error::{SourceError, SourceErrorKind},
     graph::{Entry, Graph, GraphError, Grown, Inserted, Orphan, Orphans, Place, Relation},
     id::{BlockId, IdError, OutputId, Owner, TxId},
+    inclusion::{Inclusion, Inclusions, SettledOrder, Vantage},
+    ledger::{Account, Gap, GapReason, Holdings, Ledger, LedgerConfig, OutputRule, Watch},
     model::{
         Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode, Output,
         Transaction,
@@ -36,4 +45,5 @@ pub use crate::{
         AncestryEnd, BlockStream, ChainSource, HeaderCheck, Peers, RangeUnit, SignedTransaction,
         Streamed, WireShape,
     },
+    wallet::{Submitted, Wallet},
 };

@@ -31,17 +31,17 @@ pub struct Orphans {
     /// Parent and child, the oldest first. May name orphans that were adopted since.
     order: VecDeque<(BlockId, BlockId)>,
     count: usize,
-    orphans_max: usize,
+    count_max: usize,
 }
 
 impl Orphans {
-    /// Keeps at most `orphans_max`.
-    pub fn new(orphans_max: usize) -> Self {
+    /// Keeps at most `count_max`.
+    pub fn new(count_max: usize) -> Self {
         Self {
             by_parent: HashMap::new(),
             order: VecDeque::new(),
             count: 0,
-            orphans_max,
+            count_max,
         }
     }
 
@@ -85,7 +85,7 @@ impl Orphans {
         self.order.push_back((parent, header.id));
         waiting.push((header, block));
         self.count += 1;
-        while self.count > self.orphans_max || self.order.len() > 2 * self.orphans_max {
+        while self.count > self.count_max || self.order.len() > 2 * self.count_max {
             let Some((parent, child)) = self.order.pop_front() else {
                 return;
             };
