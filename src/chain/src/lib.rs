@@ -21,6 +21,9 @@ mod model;
 mod error;
 mod source;
 
+#[cfg(test)]
+mod generated;
+
 // How blocks hang together.
 mod graph;
 

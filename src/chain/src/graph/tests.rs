@@ -5,78 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-
-/// A tree of `parents.len() + 1` blocks: block `n + 1` is a child of one of the blocks before it.
-/// Small numbers of `parents` make long chains, as most blocks extend a recent one.
-#[derive(Clone, Debug)]
-struct Tree {
-    parents: Vec<usize>,
-    heights: Vec<u64>,
-}
-
-impl Tree {
-    fn any() -> impl Strategy<Value = Self> {
-        let back = prop_oneof![6 => Just(0_usize), 2 => 0..4_usize, 1 => 0..60_usize];
-        prop::collection::vec(back, 1..100).prop_map(|backs| {
-            let indexed = backs.into_iter().enumerate();
-            let parents: Vec<_> = indexed
-                .map(|(index, back)| index.saturating_sub(back))
-                .collect();
-            let mut heights = vec![0];
-            for parent in &parents {
-                heights.push(heights[*parent] + 1);
-            }
-            Self { parents, heights }
-        })
-    }
-
-    fn len(&self) -> usize {
-        self.parents.len() + 1
-    }
-
-    fn parent(&self, block: usize) -> Option<usize> {
-        block.checked_sub(1).map(|index| self.parents[index])
-    }
-
-    fn header(&self, block: usize) -> Header {
-        Header::new(id(block), self.parent(block).map(id))
-    }
-
-    /// From the block back to genesis.
-    fn chain(&self, block: usize) -> Vec<usize> {
-        std::iter::successors(Some(block), |block| self.parent(*block)).collect()
-    }
-
-    fn height(&self, block: usize) -> u64 {
-        self.heights[block]
-    }
-
-    fn place(&self, block: usize) -> Place {
-        let (height, id) = (self.height(block), id(block));
-        Place { height, id }
-    }
-
-    fn common(&self, one: usize, other: usize) -> usize {
-        let others: BTreeSet<_> = self.chain(other).into_iter().collect();
-        let mut chain = self.chain(one).into_iter();
-        chain.find(|block| others.contains(block)).unwrap()
-    }
-
-    fn graph(&self) -> Graph {
-        let mut graph = Graph::new();
-        for block in 0..self.len() {
-            let inserted = graph.insert(self.header(block)).unwrap();
-            assert_eq!(inserted, Inserted::Added(self.height(block)));
-        }
-        graph
-    }
-}
-
-fn id(block: usize) -> BlockId {
-    let mut bytes = [0; 32];
-    bytes[12..20].copy_from_slice(&(block as u64).to_be_bytes());
-    BlockId::from_bytes(bytes)
-}
+use crate::generated::{Tree, id};
 
 /// What the graph must answer, as the model knows it, for blocks at or above `floor`.
 fn check_pair(tree: &Tree, graph: &Graph, one: usize, other: usize, floor: u64) {
