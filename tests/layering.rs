@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["cfgsync-adapter", "cfgsync-artifacts", "cfgsync-core"],
     ),
     ("trellis-observation", &[]),
+    ("trellis-chain", &["trellis-observation"]),
     (
         "trellis-bootstrap",
         &["cfgsync-artifacts", "trellis-domain"],
