@@ -19,6 +19,7 @@ mod model;
 
 // Who is asked.
 mod error;
+pub mod memory;
 mod source;
 
 #[cfg(test)]
@@ -33,6 +34,10 @@ mod inclusion;
 mod ledger;
 mod wallet;
 
+// What watches it.
+mod observer;
+mod view;
+
 pub use crate::{
     agreement::{agreed, converged, majority_of},
     error::{SourceError, SourceErrorKind},
@@ -44,9 +49,13 @@ pub use crate::{
         Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode, Output,
         Transaction,
     },
+    observer::{
+        CatchUpProgress, ChainEvent, ChainObserver, ChainObserverConfig, ChainState, Reorg, StartAt,
+    },
     source::{
         AncestryEnd, BlockStream, ChainSource, HeaderCheck, Peers, RangeUnit, SignedTransaction,
         Streamed, WireShape,
     },
+    view::{ChainView, NodeView, Standpoint, WalletUnknown},
     wallet::{Submitted, Wallet},
 };

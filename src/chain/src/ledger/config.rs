@@ -40,7 +40,9 @@ impl Watch {
 
 /// How the id of an output follows from its transaction and its position.
 #[derive(Clone)]
-pub struct OutputRule(Arc<dyn Fn(&Transaction, usize) -> Option<OutputId> + Send + Sync>);
+pub struct OutputRule(Arc<RuleFn>);
+
+type RuleFn = dyn Fn(&Transaction, usize) -> Option<OutputId> + Send + Sync;
 
 impl OutputRule {
     /// A rule that is this function.
