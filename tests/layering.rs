@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "trellis-steps",
         &[
             "trellis-bootstrap",
+            "trellis-chain",
             "trellis-domain",
             "trellis-observation",
             "trellis-report",

@@ -106,7 +106,7 @@ impl Rendering {
         Ok(())
     }
 
-    /// The bootstrap policy for peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other. Both are told of the nodes of others.
+    /// The bootstrap policy for peers: a node is told of those that it is connected to. Where it is connected to nobody by name, a founding one is told of all founders, and one that joins of every other. All are told of the nodes of others.
     fn peers_of<'a>(
         &self,
         node: &NodeRecord,
@@ -115,12 +115,12 @@ impl Rendering {
         let others = registered
             .into_iter()
             .filter(|other| other.plan.name != node.plan.name);
+        let wanted = &node.spec.connected_to;
         let told = others.filter(|other| {
-            if node.plan.founding {
-                other.plan.founding
+            if wanted.is_empty() {
+                other.plan.founding || !node.plan.founding
             } else {
-                let wanted = &node.spec.connected_to;
-                wanted.is_empty() || wanted.contains(&other.plan.name)
+                wanted.contains(&other.plan.name)
             }
         });
         let managed = told.map(|other| other.plan.as_peer());

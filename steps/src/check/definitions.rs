@@ -38,6 +38,7 @@ pub(crate) fn all_effects() -> impl Iterator<Item = &'static StepEffects> {
         crate::outsiders::EFFECTS,
     ]
     .into_iter()
+    .chain(crate::chain::effects())
     .flatten()
 }
 

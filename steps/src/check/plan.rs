@@ -188,6 +188,11 @@ impl Walk<'_> {
                     self.declare(name, step);
                 }
             }
+            Effect::StartsAll(names) => {
+                for name in names {
+                    self.effect(Effect::Starts(name), step);
+                }
+            }
             Effect::Configures(name) => {
                 if self.knows(&name) {
                     self.problem(step, in_cluster_already(&name), None);

@@ -1,0 +1,34 @@
+//! Chains: phrases about nodes that keep one chain between them, and the port that an application binds for them.
+//!
+//! What a chain is and how it is watched is `trellis-chain`'s. No application is named here.
+
+mod genesis;
+mod network;
+mod nodes;
+mod peers;
+mod port;
+mod public;
+mod session;
+mod shown;
+mod wallets;
+mod wish;
+
+pub use port::{
+    AccountRef, BuiltTransaction, ChainApp, ChainDeployment, ChainWallets, Defect, NodeMatter,
+};
+pub use wish::{ChainWish, SponsorWish, WalletResource};
+
+pub(crate) use nodes::await_online;
+pub(crate) use public::PublicPeers;
+pub(crate) use session::ChainSession;
+pub(crate) use wallets::WalletBook;
+
+pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 5] {
+    [
+        genesis::EFFECTS,
+        nodes::EFFECTS,
+        network::EFFECTS,
+        public::EFFECTS,
+        wallets::EFFECTS,
+    ]
+}

@@ -1,0 +1,157 @@
+//! The port: an application whose nodes keep a chain, as phrases see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use trellis_bootstrap::Application;
+use trellis_chain::{
+    ChainObserverConfig, ChainSource, OutputId, Owner, SignedTransaction, Transaction,
+};
+use trellis_domain::{ExternalNode, NodeHandle, NodeName};
+
+use super::ChainWish;
+use crate::StepResult;
+
+/// An application that keeps chains, before it is known which.
+#[async_trait]
+pub trait ChainApp: Send + Sync + 'static {
+    /// The application as a scenario wants it.
+    ///
+    /// # Errors
+    /// A wish that it cannot fulfil, in the words of the scenario.
+    fn deploy(&self, wish: &ChainWish) -> StepResult<Arc<dyn ChainDeployment>>;
+
+    /// What can be asked of a node that is known by its endpoints only, such as a public peer.
+    ///
+    /// # Errors
+    /// Endpoints that this application's nodes do not have.
+    fn public_source(&self, node: &ExternalNode) -> StepResult<Arc<dyn ChainSource>>;
+}
+
+/// An application together with the chain that a scenario wants.
+#[async_trait]
+pub trait ChainDeployment: Send + Sync + 'static {
+    /// What runs the nodes.
+    fn application(&self) -> Arc<dyn Application>;
+
+    /// What can be asked of `node`.
+    ///
+    /// # Errors
+    /// A node without the endpoints that it takes.
+    fn source(&self, node: &NodeHandle) -> StepResult<Arc<dyn ChainSource>>;
+
+    /// How the chain is watched: from where, and whose funds. `network` is the cluster's.
+    fn observer(&self, network: &str) -> ChainObserverConfig;
+
+    /// Where other nodes reach `node`, in the form that [`ChainSource::connect`] takes.
+    ///
+    /// # Errors
+    /// A node without such an address.
+    fn peer_address(&self, node: &NodeHandle) -> StepResult<String>;
+
+    /// Those who hold and move value; `None` where that is not what the chain is for. `network` is the cluster's.
+    fn wallets(&self, network: &str) -> Option<Arc<dyn ChainWallets>>;
+
+    /// What `matter` is called on this chain and how a node says it, for people; `None` where nodes do not say it.
+    async fn detail(&self, node: &NodeHandle, matter: NodeMatter) -> StepResult<Option<String>>;
+}
+
+/// Something that a node may say about itself beyond the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeMatter {
+    /// All that it says of its chain, in its own words.
+    ChainInfo,
+    /// When the chain begins, in milliseconds since 1970.
+    GenesisTime,
+}
+
+/// Whose money it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AccountRef {
+    /// An account by its number, as in the genesis table.
+    Index(u64),
+    /// The funding wallet of a node.
+    Node(NodeName),
+    /// The account that pays the fees of others.
+    Sponsor,
+}
+
+/// What is wrong with a transaction that is meant to be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Defect {
+    /// It pays out more than it takes in.
+    Unbalanced,
+    /// Somebody else signed it.
+    BadSignature,
+    /// It spends an output that there is not.
+    UnknownInput,
+}
+
+/// A transaction that is ready to be handed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltTransaction {
+    /// What to hand in.
+    pub signed: SignedTransaction,
+    /// What it does.
+    pub effect: Transaction,
+    /// What it costs.
+    pub fee: u64,
+}
+
+/// Those who hold value on a chain, and can sign.
+///
+/// Which outputs are spent is the caller's to say: it knows what is on which branch, and what is spent by transactions that wait.
+#[async_trait]
+pub trait ChainWallets: Send + Sync + 'static {
+    /// Who `account` is on the chain. May have to be asked of `node`, the wallet's home.
+    ///
+    /// # Errors
+    /// Whatever keeps the account from being had.
+    async fn owner(&self, account: &AccountRef, node: &NodeHandle) -> StepResult<Owner>;
+
+    /// Pays `outputs` out of `coins`; what is left, the fee subtracted, comes back to the account. Signed, not handed in.
+    ///
+    /// `sponsor` are outputs of [`AccountRef::Sponsor`] that pay the fee instead, where they are not empty.
+    ///
+    /// # Errors
+    /// Coins that are worth too little.
+    async fn pay(
+        &self,
+        from: &AccountRef,
+        node: &NodeHandle,
+        coins: &[(OutputId, u64)],
+        outputs: &[(Owner, u64)],
+        sponsor: &[(OutputId, u64)],
+    ) -> StepResult<BuiltTransaction>;
+
+    /// Writes `bytes` into the chain, and pays for it out of `coins`, or of `sponsor` where that is not empty. Signed, not handed in.
+    ///
+    /// # Errors
+    /// Coins that are worth too little, or a chain that nothing can be written into.
+    async fn inscribe(
+        &self,
+        from: &AccountRef,
+        node: &NodeHandle,
+        coins: &[(OutputId, u64)],
+        bytes: Vec<u8>,
+        sponsor: &[(OutputId, u64)],
+    ) -> StepResult<BuiltTransaction>;
+
+    /// A payment with something wrong in it.
+    ///
+    /// # Errors
+    /// A defect that transactions of this chain cannot have.
+    async fn defective(
+        &self,
+        from: &AccountRef,
+        node: &NodeHandle,
+        coins: &[(OutputId, u64)],
+        to: &Owner,
+        defect: Defect,
+    ) -> StepResult<BuiltTransaction>;
+
+    /// At most how many outputs a transaction may have.
+    fn outputs_max(&self) -> usize;
+}

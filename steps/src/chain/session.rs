@@ -1,0 +1,173 @@
+//! The session: the chain of a running cluster - how it is watched, and what the scenario noted of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use trellis_chain::{ChainObserver, ChainSource, ChainView};
+use trellis_domain::{NodeHandle, NodeName};
+use trellis_observation::{ObservationConfig, ObservationHandle, WaitError};
+use trellis_runtime::Cluster;
+
+use super::{
+    ChainDeployment, ChainWallets, peers::PeersObserver, shown::shown, wallets::WalletBook,
+};
+use crate::{StepError, StepResult};
+
+/// How often the nodes are looked at when nobody asks for a look and no stream tells of blocks.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long a look may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(6);
+
+/// The chain side of a running cluster. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub(crate) struct ChainSession {
+    pub(crate) deployment: Arc<dyn ChainDeployment>,
+    pub(crate) cluster: Cluster,
+    pub(crate) watch: ObservationHandle<ChainObserver>,
+    pub(crate) wallets: Option<Arc<dyn ChainWallets>>,
+    peers: Arc<OnceLock<ObservationHandle<PeersObserver>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    recorded_heights: BTreeMap<String, u64>,
+    book: WalletBook,
+}
+
+impl ChainSession {
+    pub(crate) fn new(
+        deployment: Arc<dyn ChainDeployment>,
+        cluster: Cluster,
+        book: WalletBook,
+    ) -> Self {
+        let snapshot = cluster.inventory().snapshot();
+        let mut networks = snapshot.nodes().map(|node| node.network.network.clone());
+        let network = networks.find_map(|network| network).unwrap_or_default();
+        let observer = ChainObserver::new(deployment.observer(&network));
+        let config = observation("chain");
+        let watch = cluster.observe(observer, sources(&deployment), config);
+        let wallets = deployment.wallets(&network);
+        let state = State {
+            book,
+            ..State::default()
+        };
+        Self {
+            deployment,
+            cluster,
+            watch,
+            wallets,
+            peers: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// What can be asked of the node called `name`.
+    pub(crate) fn source(&self, name: &NodeName) -> StepResult<Arc<dyn ChainSource>> {
+        self.deployment.source(&self.cluster.node(name)?)
+    }
+
+    /// Whom nodes are connected with, observed from the first call on.
+    pub(super) fn peers(&self) -> &ObservationHandle<PeersObserver> {
+        self.peers.get_or_init(|| {
+            let sources = sources(&self.deployment);
+            self.cluster
+                .observe(PeersObserver, sources, observation("peers"))
+        })
+    }
+
+    /// What was seen last, in words.
+    pub(crate) fn last_seen(&self) -> String {
+        self.watch.latest().map_or_else(
+            || "nothing was seen of the chain yet".to_owned(),
+            |seen| shown(&seen.snapshot),
+        )
+    }
+
+    /// Waits until what is true *from now on* satisfies `predicate`.
+    ///
+    /// # Errors
+    /// The goal, the time, and the last view in words.
+    pub(crate) async fn wait_for(
+        &self,
+        goal: &str,
+        within: Duration,
+        predicate: impl FnMut(&ChainView) -> bool,
+    ) -> StepResult<ChainView> {
+        let since = self.watch.mark();
+        let wait = std::pin::pin!(self.watch.wait_fresh(goal, since, within, predicate));
+        // The first look is at once instead of at the next tick; whether it fails, the wait says.
+        let look = std::pin::pin!(self.watch.refresh_within(within));
+        let result = match futures::future::select(wait, look).await {
+            futures::future::Either::Left((result, _)) => result,
+            futures::future::Either::Right((_, wait)) => wait.await,
+        };
+        match result {
+            Ok(seen) => Ok(seen.snapshot.clone()),
+            Err(error) => Err(gave_up(&error)),
+        }
+    }
+
+    /// What is true now: the view of a look that begins after this call.
+    ///
+    /// # Errors
+    /// No look that was finished in time.
+    pub(crate) async fn now(&self) -> StepResult<ChainView> {
+        let seen = self.watch.refresh().await;
+        seen.map(|seen| seen.snapshot.clone())
+            .map_err(|error| gave_up(&error))
+    }
+
+    pub(crate) fn record_height(&self, label: String, height: u64) {
+        self.state().recorded_heights.insert(label, height);
+    }
+
+    /// The height that was recorded as `label`.
+    ///
+    /// # Errors
+    /// An unknown label, with the known ones.
+    pub(crate) fn recorded_height(&self, label: &str) -> StepResult<u64> {
+        let state = self.state();
+        state.recorded_heights.get(label).copied().ok_or_else(|| {
+            let known: Vec<&str> = state.recorded_heights.keys().map(String::as_str).collect();
+            StepError::new(format!(
+                "no height was recorded as {label:?}; recorded: {}",
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
+            ))
+        })
+    }
+
+    /// Works on the wallets and transactions of the scenario.
+    pub(crate) fn with_book<T>(&self, work: impl FnOnce(&mut WalletBook) -> T) -> T {
+        work(&mut self.state().book)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn observation(name: &str) -> ObservationConfig {
+    ObservationConfig::default()
+        .with_name(name)
+        .with_interval(LOOK_EVERY)
+        .with_poll_timeout(LOOK_WITHIN)
+}
+
+fn sources(
+    deployment: &Arc<dyn ChainDeployment>,
+) -> impl Fn(&NodeHandle) -> Option<Arc<dyn ChainSource>> + Send + Sync + 'static {
+    let deployment = Arc::clone(deployment);
+    move |node| deployment.source(node).ok()
+}
+
+fn gave_up(error: &WaitError<ChainView>) -> StepError {
+    StepError::new(error.describe_with(shown))
+}
