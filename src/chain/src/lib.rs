@@ -36,6 +36,7 @@ mod wallet;
 
 // What watches it.
 mod observer;
+pub mod sync;
 mod view;
 
 pub use crate::{

@@ -38,7 +38,7 @@ use crate::{
     id::BlockId,
     model::Head,
     source::{ChainSource, RangeUnit},
-    view::ChainView,
+    view::{ChainView, NodeView},
 };
 
 /// Watches the chain through nodes of any wire; a source's name is the node's name.
@@ -86,7 +86,9 @@ impl ChainObserver {
         let branches: Vec<_> = branches.collect();
         let mut branches = stream::iter(branches).buffer_unordered(self.config.requests_max.max(1));
         while let Some(branch) = branches.next().await {
-            branch.into_iter().for_each(|branch| state.join(branch));
+            if let Some(branch) = branch {
+                state.join(branch);
+            }
         }
         if self.config.bodies {
             self.fill(nodes, state).await;
@@ -94,7 +96,7 @@ impl ChainObserver {
     }
 
     async fn fill(&self, nodes: &[Asked], state: &mut ChainState) {
-        let wanted = state.to_fill(self.config.requests_max);
+        let wanted = state.take_unfilled(self.config.requests_max);
         if wanted.is_empty() {
             return;
         }
@@ -217,7 +219,12 @@ impl ChainObserver {
 }
 
 fn running(nodes: &[Asked], state: &ChainState) -> Vec<Asked> {
-    let is_running = |node: &&Asked| state.nodes.get(&node.name).is_some_and(|n| n.is_running());
+    let is_running = |node: &&Asked| {
+        state
+            .nodes
+            .get(&node.name)
+            .is_some_and(NodeView::is_running)
+    };
     nodes.iter().filter(is_running).cloned().collect()
 }
 

@@ -192,7 +192,7 @@ impl ChainState {
     }
 
     /// Blocks whose bodies are to be asked for, at most `count` of them, and counts the attempt.
-    pub(super) fn to_fill(&mut self, count: usize) -> Vec<BlockId> {
+    pub(super) fn take_unfilled(&mut self, count: usize) -> Vec<BlockId> {
         self.unfilled
             .retain(|id, attempts| *attempts < FILL_ATTEMPTS_MAX && self.graph.contains(id));
         let mut wanted: Vec<_> = self
