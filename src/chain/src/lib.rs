@@ -38,6 +38,7 @@ mod wallet;
 mod observer;
 pub mod sync;
 mod view;
+mod wake;
 
 pub use crate::{
     agreement::{agreed, converged, majority_of},
@@ -58,5 +59,6 @@ pub use crate::{
         Streamed, WireShape,
     },
     view::{ChainView, NodeView, Standpoint, WalletUnknown},
+    wake::wake_on_blocks,
     wallet::{Submitted, Wallet},
 };
