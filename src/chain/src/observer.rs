@@ -9,6 +9,7 @@ mod branch;
 mod catch_up;
 mod config;
 mod event;
+mod funds;
 mod look;
 mod moves;
 mod state;
@@ -92,6 +93,8 @@ impl ChainObserver {
         }
         if self.config.bodies {
             self.fill(nodes, state).await;
+            let running = running(nodes, state);
+            funds::ask(state, &running, &self.config).await;
         }
     }
 
