@@ -6,7 +6,7 @@
 mod chain;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::pending,
     io,
     sync::{Arc, Mutex, MutexGuard},
@@ -20,8 +20,8 @@ use self::chain::Chain;
 pub use self::chain::{child_of, genesis};
 use crate::{
     error::{SourceError, SourceErrorKind},
-    id::{BlockId, TxId},
-    model::{Block, BlockAnswer, ChainIdentity, Finalised, Head, Header, Mode},
+    id::{BlockId, OutputId, Owner, TxId},
+    model::{Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode},
     source::{
         AncestryEnd, BlockStream, ChainSource, HeaderCheck, Peers, RangeUnit, SignedTransaction,
         Streamed, WireShape,
@@ -68,6 +68,7 @@ struct Inner {
     chain_id: String,
     mempool: BTreeSet<TxId>,
     peers: Vec<String>,
+    funds: BTreeMap<Owner, Vec<(OutputId, u64)>>,
 }
 
 impl MemoryNode {
@@ -84,6 +85,7 @@ impl MemoryNode {
                 chain_id: "memory".to_owned(),
                 mempool: BTreeSet::new(),
                 peers: Vec::new(),
+                funds: BTreeMap::new(),
             }),
             new_blocks: broadcast::channel(STREAM_BACKLOG).0,
         }
@@ -177,6 +179,11 @@ impl MemoryNode {
     /// The transactions that wait there.
     pub fn set_mempool(&self, ids: impl IntoIterator<Item = TxId>) {
         self.inner().mempool = ids.into_iter().collect();
+    }
+
+    /// What it says that this owner holds at its tip.
+    pub fn set_funds(&self, owner: Owner, outputs: Vec<(OutputId, u64)>) {
+        self.inner().funds.insert(owner, outputs);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -320,6 +327,26 @@ impl ChainSource for MemoryNode {
             Some((Ok(streamed), blocks))
         };
         Ok(Some(stream::unfold(blocks, next).boxed()))
+    }
+
+    async fn funds(
+        &self,
+        owner: &Owner,
+        at: Option<BlockId>,
+    ) -> Result<Option<Funds>, SourceError> {
+        let funds = |inner: &mut Inner| {
+            let tip = inner.chain.tip().header.id;
+            let outputs = inner
+                .funds
+                .get(owner)
+                .filter(|_| at.is_none_or(|at| at == tip))?;
+            Some(Funds {
+                at: tip,
+                balance: outputs.iter().map(|(_, value)| value).sum(),
+                outputs: Some(outputs.clone()),
+            })
+        };
+        self.read("funds", funds).await
     }
 
     async fn check_header(&self, header: &Header) -> Result<HeaderCheck, SourceError> {

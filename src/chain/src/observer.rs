@@ -9,6 +9,7 @@ mod branch;
 mod catch_up;
 mod config;
 mod event;
+mod funds;
 mod look;
 mod moves;
 mod state;
@@ -38,7 +39,7 @@ use crate::{
     id::BlockId,
     model::Head,
     source::{ChainSource, RangeUnit},
-    view::ChainView,
+    view::{ChainView, NodeView},
 };
 
 /// Watches the chain through nodes of any wire; a source's name is the node's name.
@@ -86,15 +87,19 @@ impl ChainObserver {
         let branches: Vec<_> = branches.collect();
         let mut branches = stream::iter(branches).buffer_unordered(self.config.requests_max.max(1));
         while let Some(branch) = branches.next().await {
-            branch.into_iter().for_each(|branch| state.join(branch));
+            if let Some(branch) = branch {
+                state.join(branch);
+            }
         }
         if self.config.bodies {
             self.fill(nodes, state).await;
+            let running = running(nodes, state);
+            funds::ask(state, &running, &self.config).await;
         }
     }
 
     async fn fill(&self, nodes: &[Asked], state: &mut ChainState) {
-        let wanted = state.to_fill(self.config.requests_max);
+        let wanted = state.take_unfilled(self.config.requests_max);
         if wanted.is_empty() {
             return;
         }
@@ -217,7 +222,12 @@ impl ChainObserver {
 }
 
 fn running(nodes: &[Asked], state: &ChainState) -> Vec<Asked> {
-    let is_running = |node: &&Asked| state.nodes.get(&node.name).is_some_and(|n| n.is_running());
+    let is_running = |node: &&Asked| {
+        state
+            .nodes
+            .get(&node.name)
+            .is_some_and(NodeView::is_running)
+    };
     nodes.iter().filter(is_running).cloned().collect()
 }
 

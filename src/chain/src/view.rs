@@ -72,6 +72,18 @@ pub enum WalletUnknown {
 }
 
 impl ChainView {
+    /// What is known before anybody was asked.
+    pub fn empty() -> Self {
+        Self {
+            graph: Graph::new(),
+            ledger: None,
+            inclusions: Inclusions::new(),
+            nodes: Arc::default(),
+            common_final: None,
+            catch_up: None,
+        }
+    }
+
     /// This node, when it was ever observed.
     pub fn node(&self, name: &str) -> Option<&NodeView> {
         self.nodes.get(name)

@@ -15,6 +15,8 @@ pub struct LedgerConfig {
     /// What the genesis block gave, for chains whose nodes do not serve it. Without this, and
     /// without a genesis block that was served, everyone is unknown from the beginning.
     pub genesis: Option<Vec<Output>>,
+    /// Whose funds an observer asks nodes for, where blocks do not tell all of them.
+    pub ask_for: Vec<Owner>,
     /// How outputs get ids where the wire gives none.
     pub rule: Option<OutputRule>,
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     model::{Block, Head, Header},
     source::RangeUnit,
+    view::NodeView,
 };
 
 /// A batch is never made longer than this many times what was configured.
@@ -109,7 +110,12 @@ impl Round {
     /// is done or cannot be.
     fn plan(state: &mut ChainState, nodes: &[Asked], config: &ChainObserverConfig) -> Option<Self> {
         let catch_up = state.catch_up.as_mut()?;
-        let running = |node: &&Asked| state.nodes.get(&node.name).is_some_and(|n| n.is_running());
+        let running = |node: &&Asked| {
+            state
+                .nodes
+                .get(&node.name)
+                .is_some_and(NodeView::is_running)
+        };
         let running: Vec<&Asked> = nodes.iter().filter(running).collect();
         if running.is_empty() {
             return None;

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use crate::{
     error::SourceError,
-    id::{BlockId, TxId},
-    model::{Block, BlockAnswer, ChainIdentity, Head, Header},
+    id::{BlockId, Owner, TxId},
+    model::{Block, BlockAnswer, ChainIdentity, Funds, Head, Header},
     source::{AncestryEnd, ChainSource, WireShape},
 };
 
@@ -47,6 +47,14 @@ impl Asked {
         self.answer(self.source.range(from, to)).await
     }
 
+    pub(super) async fn funds(
+        &self,
+        owner: &Owner,
+        at: BlockId,
+    ) -> Result<Option<Funds>, NoAnswer> {
+        self.answer(self.source.funds(owner, Some(at))).await
+    }
+
     async fn answer<T>(
         &self,
         call: impl Future<Output = Result<T, SourceError>>,
@@ -55,7 +63,7 @@ impl Asked {
             .await
             .map_err(|_elapsed| NoAnswer)?;
         answer.map_err(|error| {
-            tracing::debug!(node = %self.name, %error, "a block was not had");
+            tracing::debug!(node = %self.name, %error, "an answer was not had");
             NoAnswer
         })
     }

@@ -4,7 +4,7 @@
 //! is cut short loses nothing. Nobody is asked anything here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::SystemTime,
 };
@@ -31,7 +31,7 @@ const FILL_ATTEMPTS_MAX: u32 = 20;
 pub struct ChainState {
     pub(super) graph: Graph,
     orphans: Orphans,
-    ledger: Option<Ledger>,
+    pub(super) ledger: Option<Ledger>,
     inclusions: Inclusions,
     settled: SettledOrder,
     pub(super) nodes: BTreeMap<Arc<str>, NodeView>,
@@ -192,7 +192,7 @@ impl ChainState {
     }
 
     /// Blocks whose bodies are to be asked for, at most `count` of them, and counts the attempt.
-    pub(super) fn to_fill(&mut self, count: usize) -> Vec<BlockId> {
+    pub(super) fn take_unfilled(&mut self, count: usize) -> Vec<BlockId> {
         self.unfilled
             .retain(|id, attempts| *attempts < FILL_ATTEMPTS_MAX && self.graph.contains(id));
         let mut wanted: Vec<_> = self
@@ -295,10 +295,14 @@ impl ChainState {
             return;
         };
         let heads = self.nodes.values().filter_map(|node| node.head).max();
-        let before = self.graph.clone();
-        let reference = self.common_final.or(heads).map(|place| place.id);
+        let reference = self.common_final.or(heads);
+        let kept = reference.and_then(|last| self.graph.ancestor_at(&last.id, floor));
+        // Walked once, before it is gone: asking for each block would cost its distance.
+        let below = kept.as_ref().map(|kept| self.graph.chain(&kept.id).skip(1));
+        let on_chain: HashSet<BlockId> = below.into_iter().flatten().map(|e| e.header.id).collect();
         for entry in self.graph.prune_below(floor) {
-            self.forget(&before, &entry, reference.as_ref());
+            let is_final = kept.is_none() || on_chain.contains(&entry.header.id);
+            self.forget(&entry, is_final);
         }
     }
 
@@ -314,15 +318,13 @@ impl ChainState {
         heights.get(heights.len().saturating_sub(1) / 2).copied()
     }
 
-    fn forget(&mut self, before: &Graph, entry: &Entry, reference: Option<&BlockId>) {
+    fn forget(&mut self, entry: &Entry, is_final: bool) {
         let id = entry.header.id;
         self.unfilled.remove(&id);
         if let Some(ledger) = &mut self.ledger {
             ledger.forget(&id);
         }
         if let Some(block) = &entry.block {
-            let on_chain = |last| before.is_on_chain_of(&id, last) == Some(true);
-            let is_final = reference.is_none_or(on_chain);
             self.inclusions
                 .forget(block, entry.place(), is_final, &mut self.settled);
         }

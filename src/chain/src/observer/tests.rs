@@ -527,3 +527,37 @@ async fn a_transaction_of_a_lost_branch_is_dropped_and_included_again() {
     let last = watched.look().await.inclusion(&tx, "NODE_1").unwrap();
     assert!(matches!(last, Inclusion::Finalised { .. }), "{last}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_blocks_do_not_tell_of_a_wallet_is_asked_of_the_nodes() {
+    let [one, two] = nodes(|n| n);
+    let owner: crate::Owner = "owner".into();
+    let ledger = crate::LedgerConfig {
+        ask_for: vec![owner.clone()],
+        ..crate::LedgerConfig::default()
+    };
+    let watched = Watched::start(from_genesis().with_ledger(ledger), &[&one, &two]);
+    let output = crate::Output {
+        id: None,
+        owner: owner.clone(),
+        value: 700,
+    };
+    let transaction = Transaction {
+        id: TxId::from_bytes([7; 32]),
+        inputs: Vec::new(),
+        outputs: vec![output],
+    };
+    one.take(child_of(&one.tip().header, 1, vec![transaction]));
+    let wallet =
+        |view: &ChainView| view.wallet(&owner, Standpoint::Node("NODE_1"), &Submitted::new());
+    let unknown = wallet(&watched.look().await).unwrap_err();
+    assert!(
+        unknown.to_string().contains("an output came without an id"),
+        "{unknown}"
+    );
+
+    one.set_funds(owner.clone(), vec![("note".into(), 700)]);
+    let known = wallet(&watched.look().await).unwrap();
+
+    assert_eq!((known.balance(), known.available_balance()), (700, 700));
+}
