@@ -2,7 +2,10 @@
 //!
 //! What a chain is and how it is watched is `trellis-chain`'s. No application is named here.
 
+mod book;
+mod faucet;
 mod genesis;
+mod money;
 mod network;
 mod nodes;
 mod peers;
@@ -10,25 +13,30 @@ mod port;
 mod public;
 mod session;
 mod shown;
+mod transactions;
 mod wallets;
 mod wish;
 
 pub use port::{
-    AccountRef, BuiltTransaction, ChainApp, ChainDeployment, ChainWallets, Defect, NodeMatter,
+    AccountRef, BuiltTransaction, ChainApp, ChainDeployment, ChainWallets, Defect, Faucet,
+    NodeMatter,
 };
 pub use wish::{ChainWish, SponsorWish, WalletResource};
 
+pub(crate) use book::WalletBook;
+pub(crate) use faucet::FaucetPlace;
 pub(crate) use nodes::await_online;
 pub(crate) use public::PublicPeers;
 pub(crate) use session::ChainSession;
-pub(crate) use wallets::WalletBook;
+pub(crate) use wallets::Amount;
 
-pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 5] {
+pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 6] {
     [
         genesis::EFFECTS,
         nodes::EFFECTS,
         network::EFFECTS,
         public::EFFECTS,
         wallets::EFFECTS,
+        transactions::EFFECTS,
     ]
 }

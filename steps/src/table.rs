@@ -20,7 +20,7 @@ pub(crate) fn rows<const N: usize>(
         return Err(format!("the step needs {}", wanted()));
     };
     let place = |column: &&str| heading.iter().position(|found| found.trim() == *column);
-    let places: Vec<usize> = columns.iter().filter_map(|column| place(column)).collect();
+    let places: Vec<usize> = columns.iter().filter_map(place).collect();
     let Ok(places) = <[usize; N]>::try_from(places) else {
         let found = heading.join(", ");
         return Err(format!("the step needs {}; this one has {found}", wanted()));

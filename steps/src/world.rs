@@ -17,7 +17,7 @@ use trellis_runtime::{CfgsyncDelivery, Cluster, Journal, OperationError};
 use crate::{
     Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
     cfgsync::CfgsyncPrograms,
-    chain::{ChainSession, PublicPeers, WalletBook},
+    chain::{ChainSession, FaucetPlace, PublicPeers, WalletBook},
     kv::{KvSession, ReplicaView},
     lane::Lane,
     outsiders::OutsideClusters,
@@ -47,6 +47,8 @@ pub struct TrellisWorld {
     pub(crate) chain: Option<ChainSession>,
     /// Nodes whose start nobody waited for so far.
     pub(crate) starting: Vec<(NodeName, JoinHandle<Result<NodeHandle, OperationError>>)>,
+    /// Where a faucet is, if the scenario said so.
+    pub(crate) faucet: Option<FaucetPlace>,
     /// Nodes of a public chain, to compare ours with.
     pub(crate) public_peers: PublicPeers,
     /// For features about nodes that are not ours.
@@ -93,6 +95,7 @@ impl TrellisWorld {
             kv: None,
             chain: None,
             starting: Vec::new(),
+            faucet: None,
             public_peers: PublicPeers::default(),
             outsiders: OutsideClusters::default(),
             self_test: SelfTest::default(),
@@ -182,7 +185,9 @@ impl TrellisWorld {
         let cluster = boot.await.map_err(StepError::from)??;
         self.kv = app.kv.map(|port| KvSession::new(port, cluster.clone()));
         let book = std::mem::take(&mut self.draft.wallets);
-        self.chain = deployment.map(|chain| ChainSession::new(chain, cluster.clone(), book));
+        let sponsor = self.draft.chain.sponsor;
+        self.chain =
+            deployment.map(|chain| ChainSession::new(chain, cluster.clone(), book, sponsor));
         self.suite
             .progress
             .note(&format!("{}\n{}", self.title, shown_nodes(&cluster)));

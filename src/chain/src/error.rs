@@ -28,6 +28,17 @@ impl SourceError {
             kind,
         }
     }
+
+    /// Whether the node answered, although not with what was asked for.
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self.kind,
+            SourceErrorKind::Node { .. }
+                | SourceErrorKind::WrongShape { .. }
+                | SourceErrorKind::Unauthorised { .. }
+                | SourceErrorKind::TooLarge { .. }
+        )
+    }
 }
 
 impl fmt::Display for SourceError {

@@ -143,6 +143,23 @@ impl ChainView {
         Some(self.inclusions.of(transaction, &self.graph, vantage))
     }
 
+    /// Where `transaction` is, looked at from the block of `standpoint`; mempools do not count.
+    /// `None` where there is no such block.
+    pub fn inclusion_from(
+        &self,
+        transaction: &TxId,
+        standpoint: Standpoint<'_>,
+    ) -> Option<Inclusion> {
+        let left = rpds::HashTrieSetSync::default();
+        let vantage = Vantage {
+            head: self.block_at(standpoint)?,
+            finalised: self.common_final,
+            left: &left,
+            pending: false,
+        };
+        Some(self.inclusions.of(transaction, &self.graph, vantage))
+    }
+
     /// What `owner` has from this standpoint, while those of `submitted` that are not on that chain
     /// still spend their inputs.
     pub fn wallet(

@@ -101,6 +101,12 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         expression: "I will create a snapshot {string} of all nodes when stopping",
         of: |_| Ok(vec![Effect::DoesToAll(Operation::SaveData)]),
     },
+    StepEffects {
+        expression: "I will initialize started nodes from snapshot {string} source {node}",
+        of: |step| {
+            named(&step.get(1)?).map(|source| vec![Effect::Mentions(NodeRef::Named(source))])
+        },
+    },
 ];
 
 /// A row of a table of nodes with wallets.

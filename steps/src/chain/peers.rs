@@ -37,7 +37,7 @@ impl Observer for PeersObserver {
         let polls = poll_sources(sources, AT_ONCE, ANSWER_WITHIN, ask).await;
         let answers = polls.into_iter().map(|poll| {
             let answer = poll.result.map_err(|error| error.to_string());
-            (poll.name.to_string(), answer)
+            (poll.name.clone(), answer)
         });
         *state = Arc::new(answers.collect());
         Ok(Vec::new())

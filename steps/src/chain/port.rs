@@ -7,7 +7,7 @@ use trellis_bootstrap::Application;
 use trellis_chain::{
     ChainObserverConfig, ChainSource, OutputId, Owner, SignedTransaction, Transaction,
 };
-use trellis_domain::{ExternalNode, NodeHandle, NodeName};
+use trellis_domain::{Credential, ExternalNode, NodeHandle, NodeName};
 
 use super::ChainWish;
 use crate::StepResult;
@@ -26,6 +26,11 @@ pub trait ChainApp: Send + Sync + 'static {
     /// # Errors
     /// Endpoints that this application's nodes do not have.
     fn public_source(&self, node: &ExternalNode) -> StepResult<Arc<dyn ChainSource>>;
+
+    /// How faucets of such chains are asked; `None` where there are none.
+    fn faucet(&self) -> Option<Arc<dyn Faucet>> {
+        None
+    }
 }
 
 /// An application together with the chain that a scenario wants.
@@ -100,6 +105,21 @@ pub struct BuiltTransaction {
     pub fee: u64,
 }
 
+/// Somebody who gives value away over HTTP.
+#[async_trait]
+pub trait Faucet: Send + Sync + 'static {
+    /// Asks the faucet at `url` once to give something to `owner`.
+    ///
+    /// # Errors
+    /// What it answered instead, or that it did not.
+    async fn ask(
+        &self,
+        url: &str,
+        credential: Option<&Credential>,
+        owner: &Owner,
+    ) -> StepResult<()>;
+}
+
 /// Those who hold value on a chain, and can sign.
 ///
 /// Which outputs are spent is the caller's to say: it knows what is on which branch, and what is spent by transactions that wait.
@@ -152,6 +172,6 @@ pub trait ChainWallets: Send + Sync + 'static {
         defect: Defect,
     ) -> StepResult<BuiltTransaction>;
 
-    /// At most how many outputs a transaction may have.
-    fn outputs_max(&self) -> usize;
+    /// What a transaction with so many outputs and so many bytes written costs at most.
+    fn fee_max(&self, outputs: usize, bytes: usize) -> u64;
 }

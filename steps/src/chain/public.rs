@@ -1,13 +1,121 @@
 //! Public: phrases that compare our nodes with those of a public chain.
 
-use trellis_domain::ExternalNode;
+use std::{sync::Arc, time::Duration};
 
-use crate::effect::StepEffects;
+use cucumber::{gherkin::Step, given, then, when};
+use tokio::sync::watch;
+use trellis_chain::{
+    ChainSource,
+    sync::{SyncCheck, Verdict},
+};
+use trellis_domain::{Credential, Endpoint, ExternalNode};
 
-pub(crate) const EFFECTS: &[StepEffects] = &[];
+use crate::{
+    StepError, StepResult, TrellisWorld, Within,
+    effect::StepEffects,
+    table::{rows_in, rows_of},
+};
+
+const PEERS: [&str; 3] = ["public_cryptarchia_endpoint", "username", "password"];
+/// How long nodes may take to be synced unless a phrase says otherwise.
+const SYNCED_WITHIN: Duration = Duration::from_mins(5);
+
+pub(crate) const EFFECTS: &[StepEffects] = &[StepEffects {
+    expression: "I have public cryptarchia endpoint peers:",
+    of: |step| rows_in(step, PEERS).map(|_| Vec::new()),
+}];
 
 /// The nodes of a public chain that the scenario listed.
 #[derive(Debug, Default)]
-pub(crate) struct PublicPeers {
-    nodes: Vec<ExternalNode>,
+pub(crate) struct PublicPeers(Vec<ExternalNode>);
+
+/// Lists nodes of the public chain, in a table with the columns `public_cryptarchia_endpoint`, `username` and `password`; no user and no password stand for an open endpoint. `env(NAME)` stands for a variable, and a password must be given so.
+#[given(expr = "I have public cryptarchia endpoint peers:")]
+#[when(expr = "I have public cryptarchia endpoint peers:")]
+#[then(expr = "I have public cryptarchia endpoint peers:")]
+fn public_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
+    let rows = rows_of(step, PEERS).map_err(StepError::new)?;
+    for row in rows {
+        let number = world.public_peers.0.len() + 1;
+        let peer = public_peer(world, number, &row)?;
+        world.public_peers.0.push(peer);
+    }
+    Ok(())
+}
+
+fn public_peer(
+    world: &TrellisWorld,
+    number: usize,
+    [url, user, password]: &[String; 3],
+) -> StepResult<ExternalNode> {
+    let settings = &world.suite.settings;
+    let credential = if user.is_empty() && password.is_empty() {
+        None
+    } else {
+        Some(Credential::Basic {
+            user: settings.cell(user)?.text().to_owned(),
+            password: settings.cell(password)?.into_secret("password")?,
+        })
+    };
+    let http = "http".parse().expect("http is an endpoint name");
+    let endpoint = Endpoint::new(http, settings.cell(url)?.text())?;
+    Ok(ExternalNode {
+        name: format!("PUBLIC_{number}").parse()?,
+        endpoints: [endpoint].into(),
+        credential,
+        listed_in: world.title.clone(),
+    })
+}
+
+/// Waits until all running nodes are on the chain that a majority of the listed public peers has, by ancestry, at most two blocks behind, in one look; 5 minutes at most. Fails at once when a node is on another network. Too few peers that can be reached are no success.
+#[given(expr = "I wait for all nodes to be synced to the chain")]
+#[when(expr = "I wait for all nodes to be synced to the chain")]
+#[then(expr = "I wait for all nodes to be synced to the chain")]
+async fn synced(world: &mut TrellisWorld) -> StepResult {
+    await_synced(world, SYNCED_WITHIN).await
+}
+
+/// The same, within another time.
+#[given(expr = "I wait for all nodes to be synced to the chain in {duration}")]
+#[when(expr = "I wait for all nodes to be synced to the chain in {duration}")]
+#[then(expr = "I wait for all nodes to be synced to the chain in {duration}")]
+async fn synced_in(world: &mut TrellisWorld, within: Within) -> StepResult {
+    await_synced(world, *within).await
+}
+
+async fn await_synced(world: &TrellisWorld, within: Duration) -> StepResult {
+    let peers = &world.public_peers.0;
+    if peers.is_empty() {
+        return Err(StepError::new(
+            "no public peers are known; say `I have public cryptarchia endpoint peers:`",
+        ));
+    }
+    let chain = world.chain()?;
+    let running = chain.cluster.running();
+    let locals: Vec<Arc<dyn ChainSource>> = running
+        .iter()
+        .map(|node| chain.deployment.source(node))
+        .collect::<StepResult<_>>()?;
+    let app = world.suite.app(world.draft.app.as_ref())?;
+    let port = app.chain.as_ref().expect("there is a chain session");
+    let publics: Vec<Arc<dyn ChainSource>> = peers
+        .iter()
+        .map(|peer| port.public_source(peer))
+        .collect::<StepResult<_>>()?;
+    let (tell, told) = watch::channel(String::from("nothing was seen yet"));
+    let check = SyncCheck::new(locals, publics, within).run(|progress| {
+        tell.send_replace(progress.to_string());
+    });
+    let goal = "all nodes to be synced to the public chain";
+    let seen = || told.borrow().clone();
+    let report = world.watched(goal, within, seen, check).await?;
+    if report.verdict.verdict == Verdict::Synced {
+        return Ok(());
+    }
+    let waited = if report.timed_out {
+        format!("waited {within:?} for {goal}; last seen:\n")
+    } else {
+        String::new()
+    };
+    Err(StepError::new(format!("{waited}{}", report.verdict)))
 }

@@ -12,7 +12,10 @@ use trellis_observation::{ObservationConfig, ObservationHandle, WaitError};
 use trellis_runtime::Cluster;
 
 use super::{
-    ChainDeployment, ChainWallets, peers::PeersObserver, shown::shown, wallets::WalletBook,
+    ChainDeployment, ChainWallets, SponsorWish,
+    book::{Owners, WalletBook},
+    peers::PeersObserver,
+    shown::shown,
 };
 use crate::{StepError, StepResult};
 
@@ -28,6 +31,10 @@ pub(crate) struct ChainSession {
     pub(crate) cluster: Cluster,
     pub(crate) watch: ObservationHandle<ChainObserver>,
     pub(crate) wallets: Option<Arc<dyn ChainWallets>>,
+    /// What the account had in the beginning that pays fees, if there is one.
+    pub(super) sponsor: Option<SponsorWish>,
+    /// Held while coins are chosen, so that no two transactions choose the same.
+    pub(super) building: Arc<tokio::sync::Mutex<()>>,
     peers: Arc<OnceLock<ObservationHandle<PeersObserver>>>,
     state: Arc<Mutex<State>>,
 }
@@ -36,6 +43,7 @@ pub(crate) struct ChainSession {
 struct State {
     recorded_heights: BTreeMap<String, u64>,
     book: WalletBook,
+    owners: Owners,
 }
 
 impl ChainSession {
@@ -43,11 +51,12 @@ impl ChainSession {
         deployment: Arc<dyn ChainDeployment>,
         cluster: Cluster,
         book: WalletBook,
+        sponsor: Option<SponsorWish>,
     ) -> Self {
         let snapshot = cluster.inventory().snapshot();
         let mut networks = snapshot.nodes().map(|node| node.network.network.clone());
         let network = networks.find_map(|network| network).unwrap_or_default();
-        let observer = ChainObserver::new(deployment.observer(&network));
+        let observer = ChainObserver::new(deployment.observer(&network).with_mempools());
         let config = observation("chain");
         let watch = cluster.observe(observer, sources(&deployment), config);
         let wallets = deployment.wallets(&network);
@@ -60,6 +69,8 @@ impl ChainSession {
             cluster,
             watch,
             wallets,
+            sponsor,
+            building: Arc::default(),
             peers: Arc::default(),
             state: Arc::new(Mutex::new(state)),
         }
@@ -147,6 +158,16 @@ impl ChainSession {
     /// Works on the wallets and transactions of the scenario.
     pub(crate) fn with_book<T>(&self, work: impl FnOnce(&mut WalletBook) -> T) -> T {
         work(&mut self.state().book)
+    }
+
+    /// Works on what is known of who a wallet is on the chain.
+    pub(super) fn with_owners<T>(&self, work: impl FnOnce(&mut Owners) -> T) -> T {
+        work(&mut self.state().owners)
+    }
+
+    /// Whether fees are paid by an account that is there for that.
+    pub(super) fn is_sponsored(&self) -> bool {
+        self.sponsor.is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -16,6 +16,7 @@ use regex::{Regex, RegexSet};
 
 use crate::{
     Count, NodeRef, TrellisWorld, Within,
+    chain::Amount,
     effect::{StepArguments, StepEffects},
     sources::Touched,
 };
@@ -234,6 +235,7 @@ fn parameters() -> HashMap<&'static str, &'static str> {
         (Count::NAME, Count::REGEX),
         (NodeRef::NAME, NodeRef::REGEX),
         (Touched::NAME, Touched::REGEX),
+        (Amount::NAME, Amount::REGEX),
     ])
 }
 

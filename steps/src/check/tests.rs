@@ -455,7 +455,8 @@ fn no_step_means_two_things() {
             .replace("{count}", "3")
             .replace("{int}", "3")
             .replace("{node}", "NODE_1")
-            .replace("{touched}", "reconfigured");
+            .replace("{touched}", "reconfigured")
+            .replace("{amount}", "3 or more");
         let text = text
             .replace("{string}", "\"x\"")
             .replace("is/are", "is")
