@@ -73,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-steps",
         ],
     ),
+    ("devchain", &["trellis-bootstrap", "trellis-domain"]),
     (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
@@ -81,6 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tests",
         &[
             "cfgsync-runtime",
+            "devchain",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",
