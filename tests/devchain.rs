@@ -43,7 +43,9 @@ async fn a_cluster_of_devchain_nodes_comes_up_on_one_chain_and_its_nodes_can_be_
     let mut request = site.request(app.clone(), nodes);
     request.spec.ready_within = Duration::from_secs(10);
     let cluster = Cluster::boot(request, Journal::default()).await.unwrap();
-    let handles: Vec<_> = ["NODE_1", "NODE_2", "NODE_3"].map(|text| cluster.node(&name(text)).unwrap()).into();
+    let handles: Vec<_> = ["NODE_1", "NODE_2", "NODE_3"]
+        .map(|text| cluster.node(&name(text)).unwrap())
+        .into();
     let genesis = app.genesis("test").id().to_string();
     for handle in &handles {
         assert_eq!(handle.network.genesis.as_deref(), Some(genesis.as_str()));
@@ -61,7 +63,10 @@ async fn a_cluster_of_devchain_nodes_comes_up_on_one_chain_and_its_nodes_can_be_
     reaches(&app, &back, away + 10).await;
 
     cluster.kill(&second).await.unwrap();
-    cluster.restore_data(&second, "early", &second).await.unwrap();
+    cluster
+        .restore_data(&second, "early", &second)
+        .await
+        .unwrap();
     let early = cluster.start(&second).await.unwrap();
     reaches(&app, &early, away + 10).await;
     cluster.release().await.unwrap();
