@@ -75,6 +75,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-steps",
         ],
     ),
+    ("devchain", &["trellis-bootstrap", "trellis-domain"]),
     (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
@@ -83,6 +84,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tests",
         &[
             "cfgsync-runtime",
+            "devchain",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",
