@@ -7,8 +7,29 @@
 // What the wire is made of.
 mod amount;
 mod reply;
+mod shapes;
+mod wallet_shapes;
+
+// Who is asked, and how.
+mod auth;
+mod chain_calls;
+mod client;
+mod network_calls;
+mod wallet_calls;
 
 pub use self::{
     amount::{Amount, SignedAmount},
+    auth::RpcAuth,
+    chain_calls::TxPlace,
+    client::{BitcoinRpc, RpcAnswer, RpcCall, RpcConfig, RpcLimits},
     reply::{RpcFailure, code},
+    shapes::{
+        BlockHash, BlockHeader, BlockchainInfo, ChainTip, NetworkInfo, PeerInfo, RawTransaction,
+        ScannedOutput, ScannedOutputs, Script, TipSeen, TipStatus, TxHash, TxInput, TxOutput,
+        Warnings,
+    },
+    wallet_shapes::{
+        Acceptance, Balance, Balances, MempoolEntry, MempoolFees, SignedRaw, Unspent,
+        WalletTransaction,
+    },
 };

@@ -5,7 +5,7 @@
 //! HTTP 200 with `error` alone. A batch is an array of either, in any order. How an answer comes is
 //! `client`'s.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::error::SourceErrorKind;
@@ -65,7 +65,8 @@ impl From<RpcFailure> for SourceErrorKind {
 /// One answer: with both keys, or with one.
 #[derive(Deserialize)]
 pub(crate) struct Reply {
-    #[serde(default)]
+    /// `null` is a result too: that of calls that have nothing to say.
+    #[serde(default, deserialize_with = "present")]
     result: Option<Box<RawValue>>,
     #[serde(default)]
     error: Option<RpcFailure>,
@@ -76,17 +77,24 @@ pub(crate) struct Reply {
 impl Reply {
     /// The answer in `body`, to be had whatever the HTTP status was.
     pub(crate) fn of(body: &[u8]) -> Result<Self, SourceErrorKind> {
-        decode(body)
+        let reply: Self = decode(body)?;
+        if reply.result.is_none() && reply.error.is_none() {
+            return Err(wrong_shape("$", &snippet(body), "a result or an error"));
+        }
+        Ok(reply)
     }
 
     /// The result as JSON text: `null` where a call has nothing to say.
     pub(crate) fn into_result(self) -> Result<Box<RawValue>, RpcFailure> {
-        match (self.error, self.result) {
-            (Some(failure), _) => Err(failure),
-            (None, Some(result)) => Ok(result),
-            (None, None) => Ok(RawValue::NULL.to_owned()),
+        match self.error {
+            Some(failure) => Err(failure),
+            None => Ok(self.result.unwrap_or_else(|| RawValue::NULL.to_owned())),
         }
     }
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 /// The answers to a batch of `count` calls with the ids from 0, in the order of the calls.
@@ -161,7 +169,7 @@ pub(crate) fn wrong_shape(path: &str, found: &str, expected: &str) -> SourceErro
     }
 }
 
-fn snippet(bytes: &[u8]) -> String {
+pub(super) fn snippet(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.char_indices().nth(SNIPPET_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -233,6 +241,7 @@ mod tests {
         }
 
         let nested = decode::<Outer>(br#"{"headers":[1,"two"]}"#).unwrap_err();
+        let foreign = Reply::of(br#"{"jsonrpc":"2.0"}"#).err().unwrap();
         let page = format!("<html>{}</html>", "é".repeat(400));
         let page = Reply::of(page.as_bytes()).err().unwrap();
 
