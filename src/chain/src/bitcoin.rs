@@ -17,6 +17,14 @@ mod client;
 mod network_calls;
 mod wallet_calls;
 
+// What is asked of nodes of all wires.
+mod ancestry;
+mod blocks;
+mod header_check;
+mod model;
+mod source;
+mod stream;
+
 pub use self::{
     amount::{Amount, SignedAmount},
     auth::RpcAuth,
@@ -28,6 +36,8 @@ pub use self::{
         ScannedOutput, ScannedOutputs, Script, TipSeen, TipStatus, TxHash, TxInput, TxOutput,
         Warnings,
     },
+    source::{BitcoinSource, FINALITY_DEPTH},
+    wallet_calls::output_id,
     wallet_shapes::{
         Acceptance, Balance, Balances, MempoolEntry, MempoolFees, SignedRaw, Unspent,
         WalletTransaction,

@@ -222,6 +222,15 @@ impl BitcoinRpc {
         answer: RpcAnswer,
     ) -> Result<T, SourceError> {
         let result = answer.map_err(|failure| self.error(method, failure.into()))?;
+        self.read(method, &result)
+    }
+
+    /// What `result` says.
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        result: &RawValue,
+    ) -> Result<T, SourceError> {
         reply::decode(result.get().as_bytes()).map_err(|kind| self.error(method, kind))
     }
 }
