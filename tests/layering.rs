@@ -74,6 +74,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-steps",
         ],
     ),
+    ("bitcoin-regtest", &[]),
     (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
