@@ -15,6 +15,7 @@ mod auth;
 mod chain_calls;
 mod client;
 mod network_calls;
+mod transport;
 mod wallet_calls;
 
 // What is asked of nodes of all wires.

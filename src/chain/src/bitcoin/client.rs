@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     auth::{Authorization, RpcAuth},
     reply::{self, Reply, RpcFailure},
+    transport::Http,
 };
 use crate::error::{SourceError, SourceErrorKind};
 
@@ -263,66 +264,4 @@ fn not_json_rpc(status: u16, body: &[u8], shape: SourceErrorKind) -> SourceError
     };
     let code = i64::from(status);
     SourceErrorKind::Node { code, message }
-}
-
-/// POSTs to one node.
-struct Http {
-    client: reqwest::Client,
-    url: Url,
-    bytes_max: u64,
-}
-
-impl Http {
-    fn new(config: &RpcConfig) -> Self {
-        Self {
-            client: reqwest::Client::new(),
-            url: config.url.clone(),
-            bytes_max: config.limits.answer_bytes_max,
-        }
-    }
-
-    async fn post(
-        &self,
-        wallet: Option<&str>,
-        authorization: Option<&str>,
-        request: &str,
-        within: Duration,
-    ) -> Result<(u16, Vec<u8>), SourceErrorKind> {
-        let mut url = self.url.clone();
-        if let (Some(wallet), Ok(mut path)) = (wallet, url.path_segments_mut()) {
-            path.pop_if_empty().extend(["wallet", wallet]);
-        }
-        let mut post = self
-            .client
-            .post(url)
-            .timeout(within)
-            .body(request.to_owned());
-        if let Some(header) = authorization {
-            post = post.header("authorization", header);
-        }
-        let failed = |error: reqwest::Error| {
-            if error.is_timeout() {
-                return SourceErrorKind::TimedOut { within };
-            }
-            let refused = error.is_connect();
-            let source = Arc::new(error);
-            if refused {
-                SourceErrorKind::Refused { source }
-            } else {
-                SourceErrorKind::Broken { source }
-            }
-        };
-        let mut answer = post.send().await.map_err(failed)?;
-        let status = answer.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if (body.len() + chunk.len()) as u64 > self.bytes_max {
-                return Err(SourceErrorKind::TooLarge {
-                    bytes_max: self.bytes_max,
-                });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((status, body))
-    }
 }
