@@ -11,20 +11,33 @@ mod network;
 mod peers;
 mod wallets;
 
-use std::{pin::Pin, process::ExitCode, time::Instant};
+use std::{
+    panic,
+    pin::Pin,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
 
 use bitcoin_regtest::{Flavour, skipped};
 
-type Test = Pin<Box<dyn Future<Output = ()>>>;
+/// Tests at a time, each with up to three nodes.
+const AT_ONCE: usize = 4;
+
+type Test = (&'static str, fn() -> Pin<Box<dyn Future<Output = ()>>>);
 
 macro_rules! tests {
     ($($room:ident::$test:ident,)*) => {
-        [$((stringify!($test), (|| Box::pin($room::$test())) as fn() -> Test),)*]
+        [$((stringify!($test), || Box::pin($room::$test())),)*]
     };
 }
 
 fn main() -> ExitCode {
-    let tests = tests![
+    let tests: [Test; _] = tests![
         access::who_asks_is_told_by_cookie_or_password_and_a_restart_changes_the_cookie,
         access::what_cannot_be_answered_is_told_apart,
         access::a_node_that_starts_says_so,
@@ -48,14 +61,37 @@ fn main() -> ExitCode {
         return skipped(tests.len(), &flavour);
     }
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
-    let mut passed = 0;
-    for (name, test) in tests.iter().filter(|(name, _)| name.contains(&filter)) {
-        let began = Instant::now();
-        runtime.block_on(test());
-        println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
-        passed += 1;
+    let tests = tests.iter().filter(|(name, _)| name.contains(&filter));
+    let queue = Mutex::new(tests);
+    let next = || queue.lock().expect("taking one does not fail").next();
+    let (passed, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|threads| {
+        for _ in 0..AT_ONCE {
+            threads.spawn(|| {
+                while let Some(test) = next() {
+                    let count = if run(test) { &passed } else { &failed };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{} passed, {failed} failed", passed.into_inner());
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
-    println!("{passed} passed");
-    ExitCode::SUCCESS
+}
+
+/// Whether the test passed.
+fn run((name, test): &Test) -> bool {
+    let began = Instant::now();
+    let ended = panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+        runtime.block_on(test());
+    });
+    let how = if ended.is_ok() { "ok" } else { "FAILED" };
+    println!("{name}: {how}, {:.1} s", began.elapsed().as_secs_f64());
+    ended.is_ok()
 }
