@@ -117,10 +117,9 @@ fn knots(method: &str, params: &Value) -> Result<String, (i64, &'static str)> {
         ("getblockheader", TIP) => header(TIP, 1, 1, Some(GENESIS)),
         ("getblockheader", STALE) => header(STALE, 1, -1, Some(GENESIS)),
         ("getblockheader", GENESIS) => header(GENESIS, 0, 2, None),
-        ("getblockheader", _) => return Err((code::NOT_FOUND, "Block not found")),
         ("getblock", TIP) => block(),
         ("getblock", STALE) => return Err((code::MISC, "Block not available (not fully downloaded)")),
-        ("getblock", _) => return Err((code::NOT_FOUND, "Block not found")),
+        ("getblock" | "getblockheader", _) => return Err((code::NOT_FOUND, "Block not found")),
         ("getchaintips", _) => format!(
             r#"[{{"height":1,"hash":"{TIP}","branchlen":0,"status":"active"}},
             {{"height":1,"hash":"{STALE}","branchlen":1,"status":"headers-only"}},
@@ -140,6 +139,33 @@ fn knots(method: &str, params: &Value) -> Result<String, (i64, &'static str)> {
         }
         _ => return Err((code::METHOD_NOT_FOUND, "Method not found")),
     })
+}
+
+/// The id of the block of a branch, `a` or `b`, at a height.
+fn on(branch: char, height: u64) -> String {
+    match height {
+        0 => GENESIS.to_owned(),
+        _ => format!("{branch}{height}").repeat(32),
+    }
+}
+
+/// A node that left branch `a` for branch `b` since it was asked for the tip.
+fn leaving(method: &str, params: &Value) -> Result<String, (i64, &'static str)> {
+    let about = params[0].as_str().unwrap_or_default();
+    let of_branch = |branch: char| {
+        let height = (0..4).find(|height| on(branch, *height) == about)?;
+        let parent = height.checked_sub(1).map(|below| on(branch, below));
+        Some(header(about, height, 1, parent.as_deref()))
+    };
+    let header = of_branch('a').or_else(|| of_branch('b'));
+    match (method, params[0].as_u64(), header) {
+        // What was read first is of the branch that was left.
+        ("getblockhash", Some(1), _) => Ok(format!("\"{}\"", on('a', 1))),
+        ("getblockhash", Some(height @ (0 | 2 | 3)), _) => Ok(format!("\"{}\"", on('b', height))),
+        ("getblockheader", _, Some(header)) => Ok(header),
+        ("getblock", _, Some(header)) => Ok(header.replacen('{', r#"{"tx":[],"#, 1)),
+        _ => Err((code::NOT_FOUND, "Block not found")),
+    }
 }
 
 fn header(hash: &str, height: u64, confirmations: i64, parent: Option<&str>) -> String {
@@ -279,4 +305,23 @@ async fn what_is_no_such_node_is_said_with_the_place_and_the_beginning() {
         "BUSY: getblockchaininfo: the node says 503: Work queue depth exceeded; \
          the log of the node may say more"
     );
+}
+
+#[tokio::test]
+async fn a_reorg_between_two_batches_mixes_no_branches() {
+    let source = source(leaving, Style::Two).await;
+    let ids = |branch, heights: [u64; 4]| heights.map(|height| id(&on(branch, height)));
+    for branch in ['a', 'b'] {
+        let end = AncestryEnd {
+            until: None,
+            headers_max: 9,
+        };
+        let back = source.ancestry(id(&on(branch, 3)), end).await.unwrap();
+        let back: Vec<_> = back.into_iter().map(|header| header.id).collect();
+        assert_eq!(back, ids(branch, [3, 2, 1, 0]));
+    }
+
+    let blocks = source.range(0, 3).await.unwrap();
+    let blocks: Vec<_> = blocks.into_iter().map(|block| block.header.id).collect();
+    assert_eq!(blocks, [id(GENESIS), id(&on('a', 1))]);
 }

@@ -16,6 +16,10 @@ use crate::{
     id::{BlockId, TxId},
 };
 
+/// How much longer an answer may take for each block to be mined: on regtest a node with little
+/// to do makes hundreds a second.
+const GENERATE_EACH: Duration = Duration::from_millis(50);
+
 /// Where a transaction is, as seen from the node's tip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxPlace {
@@ -122,7 +126,9 @@ impl BitcoinRpc {
         blocks: u32,
         address: &str,
     ) -> Result<Vec<BlockId>, SourceError> {
-        let mined = self.call::<Vec<BlockHash>>("generatetoaddress", json!([blocks, address]));
+        let within = self.limits().within + GENERATE_EACH * blocks;
+        let params = json!([blocks, address]);
+        let mined = self.call_within::<Vec<BlockHash>>(within, "generatetoaddress", params);
         let ids = mined.await?.into_iter().map(|BlockHash(id)| id);
         Ok(ids.collect())
     }

@@ -251,6 +251,11 @@ mod tests {
              found {\"headers\":[1,\"two\"]}"
         );
         assert!(
+            foreign
+                .to_string()
+                .contains("expected a result or an error")
+        );
+        assert!(
             page.to_string()
                 .starts_with("an answer of another shape at $: ")
         );

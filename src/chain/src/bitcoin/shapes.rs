@@ -265,8 +265,7 @@ impl Script {
     /// The one address that it is, in either way of saying it.
     pub fn address(&self) -> Option<&str> {
         match (&self.address, self.addresses.as_slice()) {
-            (Some(address), _) => Some(address),
-            (None, [address]) => Some(address),
+            (Some(address), _) | (None, [address]) => Some(address),
             (None, _) => None,
         }
     }

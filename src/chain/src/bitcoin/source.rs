@@ -18,7 +18,7 @@ use super::{
     wallet_calls::output_id,
 };
 use crate::{
-    error::{SourceError, SourceErrorKind},
+    error::SourceError,
     id::{BlockId, Owner, TxId},
     model::{Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode},
     source::{
@@ -178,14 +178,12 @@ impl ChainSource for BitcoinSource {
     async fn submit(&self, transaction: &SignedTransaction) -> Result<TxId, SourceError> {
         let hex = match transaction {
             SignedTransaction::Bytes(bytes) => to_hex(bytes),
-            SignedTransaction::Json(text) => match serde_json::from_str(text) {
-                Ok(Value::String(hex)) => hex,
-                _ => {
-                    let call = "sendrawtransaction of JSON";
-                    let kind = SourceErrorKind::Unsupported;
-                    return Err(SourceError::new(self.name(), call, kind));
-                }
-            },
+            SignedTransaction::Json(text) => {
+                let Ok(Value::String(hex)) = serde_json::from_str(text) else {
+                    return Err(self.unsupported("sendrawtransaction of JSON"));
+                };
+                hex
+            }
         };
         self.rpc.send_raw_transaction(&hex).await
     }

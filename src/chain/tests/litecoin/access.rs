@@ -132,16 +132,17 @@ pub(crate) async fn a_node_that_starts_says_so() {
     node.process.stop().unwrap();
     node.process.start_again().unwrap();
 
-    let mut words = Vec::new();
-    eventually("the node answers", async || {
-        let error = node.source.head().await.err()?;
+    let words = eventually("the node says that it starts", async || {
+        let answered = node.source.head().await;
+        let error = answered.expect_err("it does not answer before it said so");
         assert!(is_early(&error), "{error}");
         match error.kind {
-            SourceErrorKind::Node { message, .. } => Some(words.push(message)),
+            SourceErrorKind::Node { message, .. } => Some(message),
             _ => None,
         }
     })
     .await;
+    assert!(words.ends_with('…') || words.ends_with("..."), "{words}");
     node.ready().await;
     assert_eq!(node.source.head().await.unwrap().height, 400);
 }
