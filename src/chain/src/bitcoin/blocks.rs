@@ -80,17 +80,31 @@ impl BitcoinRpc {
         Ok(ids)
     }
 
+    /// The blocks with these ids, in batches that become smaller where answers are too large: how
+    /// much is in a block is known only when it comes.
     async fn blocks_by_id(&self, ids: &[BlockId]) -> Result<Vec<Block>, SourceError> {
         let call = |id: &BlockId| RpcCall::new("getblock", json!([id.to_string(), VERBOSITY]));
         let calls: Vec<_> = ids.iter().map(call).collect();
-        let answers = self
-            .batch_by(&calls, self.limits().batch_blocks_max)
-            .await?;
-        let blocks = answers.into_iter().map(|answer| {
-            let found: Box<RawValue> = self.decoded("getblock", answer)?;
-            self.read_block(&found)
-        });
-        blocks.collect()
+        let mut blocks = Vec::with_capacity(calls.len());
+        let mut piece = calls.len();
+        while blocks.len() < calls.len() {
+            let rest = &calls[blocks.len()..];
+            let calls = &rest[..piece.min(rest.len())];
+            match self.batch_by(calls, piece).await {
+                Ok(answers) => {
+                    for answer in answers {
+                        let found: Box<RawValue> = self.decoded("getblock", answer)?;
+                        blocks.push(self.read_block(&found)?);
+                    }
+                }
+                Err(SourceError {
+                    kind: SourceErrorKind::TooLarge { .. },
+                    ..
+                }) if calls.len() > 1 => piece = calls.len() / 2,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
     }
 
     fn read_block(&self, json: &RawValue) -> Result<Block, SourceError> {

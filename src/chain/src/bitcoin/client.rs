@@ -25,18 +25,18 @@ pub struct RpcLimits {
     pub answer_bytes_max: u64,
     /// Calls in one batch. A batch is one unit of work to a node, however long.
     pub batch_calls_max: usize,
-    /// Blocks with transactions in one batch, each of which may have megabytes.
+    /// Blocks with transactions in one batch. Fewer are asked for where they are too large.
     pub batch_blocks_max: usize,
 }
 
 impl Default for RpcLimits {
-    /// Ten seconds, 64 MiB, 200 calls, 8 blocks.
+    /// Ten seconds, 64 MiB, 200 calls, 32 blocks.
     fn default() -> Self {
         Self {
             within: Duration::from_secs(10),
             answer_bytes_max: 64 << 20,
             batch_calls_max: 200,
-            batch_blocks_max: 8,
+            batch_blocks_max: 32,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Wallet calls: what a node's own wallets do. Those of one wallet are asked of
 //! [`BitcoinRpc::wallet`].
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -16,18 +18,26 @@ use crate::{
     id::{OutputId, TxId},
 };
 
+/// How much longer the answer of a wallet that opens may take: it makes thousands of keys, or
+/// looks through the blocks that came without it.
+const WALLET_OPENS_WITHIN: Duration = Duration::from_secs(60);
+
 impl BitcoinRpc {
     /// Makes a wallet and loads it. The answer asks it.
     pub async fn create_wallet(&self, name: &str) -> Result<Self, SourceError> {
-        let made: WalletOpened = self.call("createwallet", json!([name])).await?;
-        Ok(self.wallet(made.name))
+        self.wallet_opened("createwallet", name).await
     }
 
     /// Loads a wallet that there is, as is needed after each start of the node. The answer asks
     /// it.
     pub async fn load_wallet(&self, name: &str) -> Result<Self, SourceError> {
-        let loaded: WalletOpened = self.call("loadwallet", json!([name])).await?;
-        Ok(self.wallet(loaded.name))
+        self.wallet_opened("loadwallet", name).await
+    }
+
+    async fn wallet_opened(&self, method: &str, name: &str) -> Result<Self, SourceError> {
+        let within = self.limits().within + WALLET_OPENS_WITHIN;
+        let opened: WalletOpened = self.call_within(within, method, json!([name])).await?;
+        Ok(self.wallet(opened.name))
     }
 
     /// The wallets that are loaded.

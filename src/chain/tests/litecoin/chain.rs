@@ -6,7 +6,7 @@ use bitcoin_regtest::{Flavour, NodeOptions, RegtestNode};
 use futures::StreamExt as _;
 use trellis_chain::{
     AncestryEnd, BlockAnswer, BlockId, ChainSource as _, Header, HeaderCheck, Mode, RangeUnit,
-    TxId,
+    SourceErrorKind, TxId,
     bitcoin::{BitcoinSource, RpcAuth, RpcConfig, RpcLimits, TxPlace},
 };
 
@@ -117,6 +117,18 @@ pub(crate) async fn blocks_by_height_are_whole_and_end_with_the_chain() {
     assert_eq!(ids, mined);
     assert_eq!(all[0].header.id.to_string(), GENESIS);
     assert_eq!(source.range(5, 7).await.unwrap(), all[5..=7]);
+    // A block is of some 2 KB, so that no more than three fit.
+    let of_size = |answer_bytes_max| RpcLimits {
+        answer_bytes_max,
+        ..RpcLimits::default()
+    };
+    let narrow = with_limits(&node, of_size(7_000));
+    assert_eq!(narrow.range(0, 20).await.unwrap(), all);
+    let too_narrow = with_limits(&node, of_size(1_000)).range(0, 20).await;
+    assert!(matches!(
+        too_narrow.unwrap_err().kind,
+        SourceErrorKind::TooLarge { bytes_max: 1_000 }
+    ));
     assert_eq!(source.range(18, 20).await.unwrap(), all[18..]);
     assert_eq!(source.range(21, 30).await.unwrap(), []);
     assert_eq!(
