@@ -76,6 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("devchain", &["trellis-bootstrap", "trellis-domain"]),
+    ("bitcoin-regtest", &[]),
     (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],

@@ -1,6 +1,6 @@
 //! Source error: why a node gave no answer that can be used, and what to do about it.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -84,6 +84,15 @@ pub enum SourceErrorKind {
         /// 401 or 403.
         status: u16,
     },
+    /// What to prove who asks with cannot be read, so that nobody was asked.
+    #[error("no credential in {path}")]
+    NoCredential {
+        /// The file it should be in.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
     /// The answer is not one that this wire has.
     #[error("an answer of another shape at {path}: expected {expected}, found {snippet}")]
     WrongShape {
@@ -121,6 +130,7 @@ impl SourceErrorKind {
             Self::Broken { .. } => "did the node end, or does the address want https?",
             Self::TimedOut { .. } => "is the node overloaded, or behind a firewall?",
             Self::Unauthorised { .. } => "check user and password, or the cookie file",
+            Self::NoCredential { .. } => "a node writes its cookie file when it starts",
             Self::WrongShape { .. } => "is this the right port, and a version that is known?",
             Self::Node { .. } => "the log of the node may say more",
             Self::TooLarge { .. } => "ask for less at once, or raise the limit",

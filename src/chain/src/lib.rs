@@ -78,6 +78,9 @@ mod source;
 #[cfg(test)]
 mod generated;
 
+// How nodes of each wire are asked.
+pub mod bitcoin;
+
 // How blocks hang together.
 mod graph;
 
