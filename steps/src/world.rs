@@ -154,6 +154,7 @@ impl TrellisWorld {
     pub async fn boot(&mut self, names: impl IntoIterator<Item = NodeName>) -> StepResult {
         self.draft()?;
         let app = self.suite.app(self.draft.app.as_ref())?.clone();
+        self.draft.chain.nodes_max = self.plan.nodes_max.max(1);
         let deployment = app.chain.as_ref();
         let deployment = deployment
             .map(|chain| chain.deploy(&self.draft.chain))

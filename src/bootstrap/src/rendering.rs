@@ -11,7 +11,7 @@ use cfgsync_artifacts::ArtifactFile;
 use serde::{Deserialize, Serialize};
 use trellis_domain::{ManagedNode, NodeName};
 
-use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, patch, seeds};
+use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, apply_overrides, seeds};
 
 /// What a node registers: all that its own files and those of its peers may depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ impl Rendering {
             });
         };
         let text = String::from_utf8_lossy(file.content.as_bytes());
-        file.content = patch::apply(&file.path, &text, overrides)?.into();
+        file.content = apply_overrides(&file.path, &text, overrides)?.into();
         Ok(())
     }
 

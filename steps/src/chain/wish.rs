@@ -30,8 +30,8 @@ pub struct ChainWish {
     pub deployment_overrides: BTreeMap<String, String>,
     /// The chain is one that exists: nothing of it is made here.
     pub joins_existing: bool,
-    /// Nodes count as ready only when they take part in the chain.
-    pub ready_when_online: bool,
+    /// The most nodes that the cluster will have at one time, as far as its steps say.
+    pub nodes_max: usize,
 }
 
 /// So many outputs of so much each.
