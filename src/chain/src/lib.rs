@@ -21,6 +21,9 @@ mod model;
 mod error;
 mod source;
 
+// How a node of a wire is asked.
+pub mod http;
+
 #[cfg(test)]
 mod generated;
 
