@@ -77,6 +77,7 @@ mod source;
 
 // How a node of a wire is asked.
 pub mod http;
+pub mod logos;
 
 #[cfg(test)]
 mod generated;
