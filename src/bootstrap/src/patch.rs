@@ -132,7 +132,8 @@ mod tests {
 
     fn patched(path: &str, value: &str) -> Result<Value, PatchError> {
         let overrides = BTreeMap::from([(path.to_owned(), value.to_owned())]);
-        apply_overrides("node.yaml", CONFIG, &overrides).map(|text| serde_saphyr::from_str(&text).unwrap())
+        apply_overrides("node.yaml", CONFIG, &overrides)
+            .map(|text| serde_saphyr::from_str(&text).unwrap())
     }
 
     #[test]

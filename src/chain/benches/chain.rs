@@ -225,6 +225,7 @@ fn transactions(number: u64, owners: &[Owner]) -> Vec<Transaction> {
                 .collect(),
             outputs: (0..2)
                 .map(|output| Output {
+                    operation: 0,
                     id: Some(id(number, index, output)),
                     owner: whose(output),
                     value: 1,

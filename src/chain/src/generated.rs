@@ -144,6 +144,7 @@ impl Economy {
             let outputs = spending.outputs.iter().enumerate();
             let outputs: Vec<_> = outputs
                 .map(|(n, (owner, value))| Output {
+                    operation: 0,
                     id: Some(format!("{block}.{index}.{n}").into()),
                     owner: owner_named(*owner),
                     value: u64::from(*value),

@@ -75,6 +75,10 @@ mod error;
 pub mod memory;
 mod source;
 
+// How a node of a wire is asked.
+pub mod http;
+pub mod logos;
+
 #[cfg(test)]
 mod generated;
 

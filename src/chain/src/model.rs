@@ -82,6 +82,22 @@ pub struct Output {
     pub owner: Owner,
     /// How much, in the smallest unit.
     pub value: u64,
+    /// Which operation of its transaction makes it, counted from 0, on wires where a transaction
+    /// has several; 0 elsewhere. The id of an output may depend on it.
+    pub operation: usize,
+}
+
+impl Transaction {
+    /// The position of output number `index` among those that the same operation makes.
+    pub fn position_in_operation(&self, index: usize) -> Option<usize> {
+        let operation = self.outputs.get(index)?.operation;
+        let before = self.outputs[..index].iter();
+        Some(
+            before
+                .filter(|output| output.operation == operation)
+                .count(),
+        )
+    }
 }
 
 /// Where a node is: one answer, taken at one moment.

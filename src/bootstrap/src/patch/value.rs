@@ -100,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_moment_is_counted_as_its_key_says() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let seconds = read("now_plus_seconds(60)", "begin", &json!(0)).unwrap();
         let seconds = seconds.as_u64().unwrap();
         assert!((now + 60..now + 90).contains(&seconds));
@@ -110,7 +113,10 @@ mod tests {
 
     #[test]
     fn bytes_are_a_list_or_a_text() {
-        assert_eq!(read("hex(00ff)", "key", &json!([1])).unwrap(), json!([0, 255]));
+        assert_eq!(
+            read("hex(00ff)", "key", &json!([1])).unwrap(),
+            json!([0, 255])
+        );
         assert_eq!(read("hex(00ff)", "key", &json!("")).unwrap(), json!("00ff"));
         for wrong in ["hex(0)", "hex(0g)", "hex(+1)", "seconds(-1)", "seconds(x)"] {
             read(wrong, "key", &json!("")).unwrap_err();
@@ -119,6 +125,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_yaml() {
-        assert_eq!(read("[1, two]", "key", &json!(0)).unwrap(), json!([1, "two"]));
+        assert_eq!(
+            read("[1, two]", "key", &json!(0)).unwrap(),
+            json!([1, "two"])
+        );
     }
 }

@@ -30,6 +30,7 @@ impl From<&RawTransaction> for Transaction {
         let outputs = places.filter_map(|(output, place)| {
             let id = output_id(raw.txid, output.n.unwrap_or(place));
             shown(output).map(|(owner, value)| Output {
+                operation: 0,
                 id: Some(id),
                 owner,
                 value,

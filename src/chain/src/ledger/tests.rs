@@ -125,7 +125,12 @@ fn pays(number: usize, output: Option<&str>, owner: u8, value: u64) -> Transacti
     Transaction {
         id: tx(number),
         inputs: Vec::new(),
-        outputs: vec![Output { id, owner, value }],
+        outputs: vec![Output {
+            id,
+            owner,
+            value,
+            operation: 0,
+        }],
     }
 }
 

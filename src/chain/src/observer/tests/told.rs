@@ -136,6 +136,7 @@ async fn what_blocks_do_not_tell_of_a_wallet_is_asked_of_the_nodes() {
     };
     let watched = Watched::start(from_genesis().with_ledger(ledger), &[&one, &two]);
     let output = crate::Output {
+        operation: 0,
         id: None,
         owner: owner.clone(),
         value: 700,
