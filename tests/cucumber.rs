@@ -4,8 +4,10 @@
 
 use std::{path::Path, process::ExitCode};
 
+use devchain::DevchainApp;
 use openraft_kv::OpenRaftKv;
 use tests::{
+    devchain::DevchainPort,
     etcd::Etcd,
     etcd_kv::{EtcdPort, http_client},
     etcd_outside::EtcdOutsiders,
@@ -23,6 +25,7 @@ use trellis_static::StaticProvider;
 fn main() -> ExitCode {
     let program = env!("CARGO_BIN_EXE_openraft-kv-node");
     let app = OpenRaftKv::new(program);
+    let devchain = env!("CARGO_BIN_EXE_devchain-node");
     let signals = Signals::default();
     let squatted = Squatted::new(app.clone());
     let etcd = Etcd {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
                 .with_outsiders(EtcdOutsiders)
                 .needs(Program::named("etcd", "apt-get install etcd-server")),
         )
+        .app(SuiteApp::new(DevchainApp::new(devchain)).with_chain(DevchainPort::new(devchain)))
         // Features use it to show what becomes of scenarios whose application lacks something.
         .app(
             SuiteApp::new(Sleeper::called("unavailable")).needs(Program::named(

@@ -89,6 +89,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",
+            "trellis-chain",
             "trellis-domain",
             "trellis-local",
             "trellis-observation",
