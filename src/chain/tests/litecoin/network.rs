@@ -76,7 +76,15 @@ pub(crate) fn config(process: &RegtestNode, name: &str, auth: RpcAuth) -> RpcCon
         name: name.into(),
         url: process.rpc_url(),
         auth,
-        limits: RpcLimits::default(),
+        limits: limits(),
+    }
+}
+
+/// More time than usual: the machine may have other things to do.
+pub(crate) fn limits() -> RpcLimits {
+    RpcLimits {
+        within: WITHIN,
+        ..RpcLimits::default()
     }
 }
 
