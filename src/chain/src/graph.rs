@@ -123,7 +123,19 @@ impl Graph {
 
     /// Takes a header whose parent is in the graph, or that is a genesis block.
     pub fn insert(&mut self, header: Header) -> Result<Inserted, GraphError> {
+        self.insert_with(header, None)
+    }
+
+    /// Like [`insert`](Self::insert), with what is in the block.
+    pub fn insert_with(
+        &mut self,
+        header: Header,
+        block: Option<Arc<Block>>,
+    ) -> Result<Inserted, GraphError> {
         if self.contains(&header.id) {
+            if let Some(block) = block {
+                self.fill(block);
+            }
             return Ok(Inserted::Known);
         }
         let parent = header.parent.map(|parent| self.entry(&parent).cloned());
@@ -139,7 +151,7 @@ impl Graph {
             }
             Some(Some(parent)) => (parent.height + 1, Some(self.jump_over(&parent))),
         };
-        self.put(header, height, jump)
+        self.put(header, height, jump, block)
     }
 
     /// Takes a header whose parent need not be in the graph, at a height that is known otherwise:
@@ -150,7 +162,7 @@ impl Graph {
             return self.insert(header);
         }
         let parent = header.parent;
-        let inserted = self.put(header, height, None)?;
+        let inserted = self.put(header, height, None, None)?;
         if let (Some(parent), Inserted::Added(_)) = (parent, inserted) {
             self.missing.insert_mut(parent, height);
         }
@@ -162,6 +174,7 @@ impl Graph {
         header: Header,
         height: u64,
         jump: Option<Place>,
+        block: Option<Arc<Block>>,
     ) -> Result<Inserted, GraphError> {
         let id = header.id;
         if let Some(claimed) = header.height.filter(|claimed| *claimed != height) {
@@ -192,7 +205,7 @@ impl Graph {
         let entry = Entry {
             header,
             height,
-            block: None,
+            block,
             jump: jump.unwrap_or(Place { height, id }),
         };
         self.entries.insert_mut(id, Arc::new(entry));

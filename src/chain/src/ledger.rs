@@ -94,10 +94,23 @@ impl Ledger {
         };
         let told = holdings.with_told(owner, outputs);
         self.states.insert_mut(*at, told);
-        let Some(place) = graph.place(at) else {
-            return true;
-        };
-        let mut above = children(graph, place);
+        self.fold_above_again(graph, at);
+        true
+    }
+
+    /// Folds in a block again, and all above it, because more is known of it than before: a genesis
+    /// block that was served late.
+    pub fn fold_again(&mut self, graph: &Graph, id: &BlockId) {
+        self.states.remove_mut(id);
+        self.follow(graph, id);
+        self.fold_above_again(graph, id);
+    }
+
+    fn fold_above_again(&mut self, graph: &Graph, id: &BlockId) {
+        let place = graph.place(id);
+        let mut above = place
+            .map(|place| children(graph, place))
+            .unwrap_or_default();
         while let Some(id) = above.pop() {
             let Some(entry) = graph.entry(&id) else {
                 continue;
@@ -108,7 +121,6 @@ impl Ledger {
             }
             above.extend(children(graph, entry.place()));
         }
-        true
     }
 
     /// Forgets the holdings after this block; those after its children stay.

@@ -4,10 +4,10 @@
 //! What was on the chain after a block is the ledger's. Where to look (a node's head, the majority
 //! head of a group, the last final block) is found by `view`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    graph::{Graph, Place},
+    graph::{Entry, Graph, Place},
     id::{BlockId, OutputId, Owner, TxId},
     inclusion::{Inclusions, Vantage},
     ledger::{Account, Gap, GapReason, Ledger},
@@ -18,7 +18,7 @@ use crate::{
 /// list only ids, so that nobody else can know what is spent there.
 #[derive(Clone, Debug, Default)]
 pub struct Submitted {
-    transactions: std::collections::BTreeMap<TxId, Transaction>,
+    transactions: BTreeMap<TxId, Transaction>,
 }
 
 impl Submitted {
@@ -125,5 +125,5 @@ fn account(graph: &Graph, ledger: &Ledger, owner: &Owner, at: Place) -> Result<A
 fn first_unfolded(graph: &Graph, ledger: &Ledger, id: &BlockId) -> Option<Place> {
     let chain = graph.chain(id);
     let unfolded = chain.take_while(|entry| ledger.at(&entry.header.id).is_none());
-    unfolded.last().map(|entry| entry.place())
+    unfolded.last().map(Entry::place)
 }

@@ -52,7 +52,7 @@ impl Orphans {
         let mut next = vec![(header, block)];
         while let Some((header, block)) = next.pop() {
             let (id, parent) = (header.id, header.parent);
-            match graph.insert(header.clone()) {
+            match graph.insert_with(header.clone(), block.clone()) {
                 Ok(Inserted::Added(height)) => grown.added.push(Place { height, id }),
                 Ok(Inserted::Known) => {}
                 Ok(Inserted::Below) => continue,
@@ -66,9 +66,6 @@ impl Orphans {
                     grown.refused.push(refused);
                     continue;
                 }
-            }
-            if let Some(block) = block {
-                graph.fill(block);
             }
             next.extend(self.adopt(&id));
         }

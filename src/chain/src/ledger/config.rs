@@ -15,6 +15,8 @@ pub struct LedgerConfig {
     /// What the genesis block gave, for chains whose nodes do not serve it. Without this, and
     /// without a genesis block that was served, everyone is unknown from the beginning.
     pub genesis: Option<Vec<Output>>,
+    /// Whose funds an observer asks nodes for, where blocks do not tell all of them.
+    pub ask_for: Vec<Owner>,
     /// How outputs get ids where the wire gives none.
     pub rule: Option<OutputRule>,
 }
@@ -40,7 +42,9 @@ impl Watch {
 
 /// How the id of an output follows from its transaction and its position.
 #[derive(Clone)]
-pub struct OutputRule(Arc<dyn Fn(&Transaction, usize) -> Option<OutputId> + Send + Sync>);
+pub struct OutputRule(Arc<RuleFn>);
+
+type RuleFn = dyn Fn(&Transaction, usize) -> Option<OutputId> + Send + Sync;
 
 impl OutputRule {
     /// A rule that is this function.
