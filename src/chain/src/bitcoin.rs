@@ -15,7 +15,6 @@ mod auth;
 mod chain_calls;
 mod client;
 mod network_calls;
-mod transport;
 mod wallet_calls;
 
 // What is asked of nodes of all wires.

@@ -40,7 +40,7 @@ pub(crate) async fn who_asks_is_told_by_cookie_or_password_and_a_restart_changes
         user: "u".into(),
         password: "another".into(),
     };
-    let wrong = BitcoinRpc::new(config(&by_password.process, "WRONG", wrong));
+    let wrong = BitcoinRpc::new(config(&by_password.process, "WRONG", wrong)).unwrap();
     let refused = wrong.blockchain_info().await.unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -48,7 +48,7 @@ pub(crate) async fn who_asks_is_told_by_cookie_or_password_and_a_restart_changes
          check user and password, or the cookie file"
     );
     let foreign = RpcAuth::CookieFile(by_cookie.process.cookie_file());
-    let foreign = BitcoinRpc::new(config(&by_password.process, "FOREIGN", foreign));
+    let foreign = BitcoinRpc::new(config(&by_password.process, "FOREIGN", foreign)).unwrap();
     let refused = foreign.blockchain_info().await.unwrap_err();
     assert!(matches!(
         refused.kind,
@@ -109,7 +109,8 @@ pub(crate) async fn what_cannot_be_answered_is_told_apart() {
             "SMALL",
             RpcAuth::CookieFile(node.process.cookie_file()),
         )
-    });
+    })
+    .unwrap();
     assert!(matches!(
         small.blockchain_info().await.unwrap_err().kind,
         SourceErrorKind::TooLarge { bytes_max: 200 }

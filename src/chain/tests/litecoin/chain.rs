@@ -182,7 +182,7 @@ pub(crate) async fn mining_goes_on_beyond_the_height_of_the_extension_blocks() {
     };
     let process = RegtestNode::start(&without, &NodeOptions::default()).unwrap();
     let auth = RpcAuth::CookieFile(process.cookie_file());
-    let source = BitcoinSource::new(config(&process, "WITHOUT", auth));
+    let source = BitcoinSource::new(config(&process, "WITHOUT", auth)).unwrap();
     let without = Node { process, source };
     without.ready().await;
     let with = Node::start("WITH").await;
@@ -201,5 +201,5 @@ pub(crate) async fn mining_goes_on_beyond_the_height_of_the_extension_blocks() {
 fn with_limits(node: &Node, limits: RpcLimits) -> BitcoinSource {
     let auth = RpcAuth::CookieFile(node.process.cookie_file());
     let config = config(&node.process, "LIMITED", auth);
-    BitcoinSource::new(RpcConfig { limits, ..config })
+    BitcoinSource::new(RpcConfig { limits, ..config }).unwrap()
 }
