@@ -26,7 +26,7 @@ mod source;
 mod stream;
 
 pub use self::{
-    amount::{Amount, SignedAmount},
+    amount::{Amount, AmountError, SignedAmount},
     auth::RpcAuth,
     chain_calls::TxPlace,
     client::{BitcoinRpc, RpcAnswer, RpcCall, RpcConfig, RpcLimits},
