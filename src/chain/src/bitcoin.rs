@@ -15,7 +15,6 @@ mod auth;
 mod chain_calls;
 mod client;
 mod network_calls;
-mod transport;
 mod wallet_calls;
 
 // What is asked of nodes of all wires.
@@ -27,7 +26,7 @@ mod source;
 mod stream;
 
 pub use self::{
-    amount::{Amount, SignedAmount},
+    amount::{Amount, AmountError, SignedAmount},
     auth::RpcAuth,
     chain_calls::TxPlace,
     client::{BitcoinRpc, RpcAnswer, RpcCall, RpcConfig, RpcLimits},

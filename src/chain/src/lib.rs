@@ -44,6 +44,7 @@
 //! | name blocks, transactions, outputs | [`BlockId`], [`TxId`], [`OutputId`], [`Owner`] |
 //! | say what a node answered | [`Header`], [`Block`], [`Head`], [`ChainIdentity`] |
 //! | ask a node, whatever its wire | [`ChainSource`], [`SourceError`] |
+//! | ask Bitcoin Core, Knots or Litecoin Core | [`bitcoin::BitcoinSource`], [`bitcoin::BitcoinRpc`] |
 //! | watch the chain | [`ChainObserver`], [`ChainObserverConfig`], [`ChainEvent`], [`wake_on_blocks`] |
 //! | know what is true now | [`ChainView`], [`NodeView`], [`Standpoint`] |
 //! | know how blocks hang together | [`Graph`], [`Relation`], [`Place`], [`agreed`], [`converged`] |
@@ -76,14 +77,12 @@ pub mod memory;
 mod source;
 
 // How a node of a wire is asked.
+pub mod bitcoin;
 pub mod http;
 pub mod logos;
 
 #[cfg(test)]
 mod generated;
-
-// How nodes of each wire are asked.
-pub mod bitcoin;
 
 // How blocks hang together.
 mod graph;

@@ -11,7 +11,7 @@ use axum::{Router, extract::State, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 use trellis_chain::{
     AncestryEnd, BlockAnswer, BlockId, ChainSource as _, Mode, OutputId, SourceErrorKind,
-    bitcoin::{BitcoinSource, RpcAuth, RpcConfig, RpcLimits, TipStatus, TxPlace, code},
+    bitcoin::{BitcoinSource, RpcAuth, RpcConfig, TipStatus, TxPlace, code},
 };
 
 const GENESIS: &str = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206";
@@ -40,12 +40,7 @@ async fn source(answers: Answers, style: Style) -> BitcoinSource {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async { axum::serve(listener, app).await });
-    BitcoinSource::new(RpcConfig {
-        name: "KNOTS".into(),
-        url: url.parse().unwrap(),
-        auth: RpcAuth::None,
-        limits: RpcLimits::default(),
-    })
+    BitcoinSource::new(RpcConfig::new("KNOTS", url.parse().unwrap(), RpcAuth::None)).unwrap()
 }
 
 async fn answer(
@@ -286,7 +281,7 @@ async fn what_is_no_such_node_is_said_with_the_place_and_the_beginning() {
     assert_eq!(
         error.to_string(),
         "KNOTS: getblockchaininfo: an answer of another shape at blocks: expected u64, found \
-         {\"chain\":\"regtest\",\"blocks\":\"one\"}; is this the right port, and a version that is known?"
+         \"one\"; is this the right port, and a version that is known?"
     );
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -294,12 +289,8 @@ async fn what_is_no_such_node_is_said_with_the_place_and_the_beginning() {
     let busy = || async { (StatusCode::SERVICE_UNAVAILABLE, "Work queue depth exceeded") };
     let app = Router::new().route("/", post(busy));
     tokio::spawn(async { axum::serve(listener, app).await });
-    let source = BitcoinSource::new(RpcConfig {
-        name: "BUSY".into(),
-        url: url.parse().unwrap(),
-        auth: RpcAuth::None,
-        limits: RpcLimits::default(),
-    });
+    let source =
+        BitcoinSource::new(RpcConfig::new("BUSY", url.parse().unwrap(), RpcAuth::None)).unwrap();
     assert_eq!(
         source.head().await.unwrap_err().to_string(),
         "BUSY: getblockchaininfo: the node says 503: Work queue depth exceeded; \

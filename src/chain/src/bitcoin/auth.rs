@@ -6,12 +6,14 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
-use crate::error::SourceErrorKind;
+use crate::{
+    error::SourceErrorKind,
+    http::{HttpAnswer, HttpAuth, HttpClient, HttpConfig, HttpConfigError, HttpRequest},
+};
 
 /// Who asks. Shown without the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,63 +43,98 @@ impl fmt::Debug for RpcAuth {
     }
 }
 
-/// The header that says who asks, as it was last known.
-pub(super) struct Authorization {
+/// A client that says who asks, as it was last known.
+pub(super) struct Access {
     auth: RpcAuth,
-    cookie: Mutex<Option<Arc<str>>>,
+    /// Of a node with a cookie, one that says nothing yet.
+    client: HttpClient,
+    by_cookie: Mutex<Option<ByCookie>>,
 }
 
-impl Authorization {
-    pub(super) fn new(auth: RpcAuth) -> Self {
-        let cookie = Mutex::default();
-        Self { auth, cookie }
+/// A client, and the cookie that it says.
+#[derive(Clone)]
+struct ByCookie {
+    cookie: Arc<str>,
+    client: HttpClient,
+}
+
+impl Access {
+    /// Nothing is read yet. `config` need not say who asks.
+    pub(super) fn new(auth: RpcAuth, config: HttpConfig) -> Result<Self, HttpConfigError> {
+        let http_auth = match &auth {
+            RpcAuth::None | RpcAuth::CookieFile(_) => HttpAuth::None,
+            RpcAuth::Password { user, password } => HttpAuth::Basic {
+                user: user.clone(),
+                password: password.clone(),
+            },
+        };
+        let client = HttpClient::new(HttpConfig {
+            auth: http_auth,
+            ..config
+        })?;
+        Ok(Self {
+            auth,
+            client,
+            by_cookie: Mutex::default(),
+        })
     }
 
-    /// The value of the header.
-    pub(super) async fn header(&self) -> Result<Option<Arc<str>>, SourceErrorKind> {
-        match &self.auth {
-            RpcAuth::None => Ok(None),
-            RpcAuth::Password { user, password } => Ok(Some(basic(&format!("{user}:{password}")))),
-            RpcAuth::CookieFile(path) => {
-                let known = self.known().clone();
-                if known.is_some() {
-                    return Ok(known);
+    /// Asks, and asks once more where a node that started anew no longer believes its old cookie.
+    pub(super) async fn send(
+        &self,
+        within: Duration,
+        request: &HttpRequest,
+    ) -> Result<HttpAnswer, SourceErrorKind> {
+        let RpcAuth::CookieFile(path) = &self.auth else {
+            let answer = self.client.send_within(within, request).await;
+            return answer.map_err(|error| error.kind);
+        };
+        let known = self.known().clone();
+        let by_cookie = match known {
+            Some(known) => known,
+            None => self.read(path).await?,
+        };
+        let answer = by_cookie.client.send_within(within, request).await;
+        match answer.map_err(|error| error.kind) {
+            Err(refused @ SourceErrorKind::Unauthorised { .. }) => {
+                let renewed = self.read(path).await?;
+                if renewed.cookie == by_cookie.cookie {
+                    return Err(refused);
                 }
-                let read = read(path).await?;
-                *self.known() = Some(Arc::clone(&read));
-                Ok(Some(read))
+                let answer = renewed.client.send_within(within, request).await;
+                answer.map_err(|error| error.kind)
             }
+            answer => answer,
         }
     }
 
-    /// Looks again after the node did not believe `refused`. Whether there is something else to
-    /// say by now.
-    pub(super) async fn renew(&self, refused: Option<&str>) -> Result<bool, SourceErrorKind> {
-        let RpcAuth::CookieFile(path) = &self.auth else {
-            return Ok(false);
+    async fn read(&self, path: &Path) -> Result<ByCookie, SourceErrorKind> {
+        let no_credential = |error: io::Error| SourceErrorKind::NoCredential {
+            path: path.to_owned(),
+            source: Arc::new(error),
         };
-        let read = read(path).await?;
-        let renewed = refused != Some(&*read);
-        *self.known() = Some(read);
-        Ok(renewed)
+        let cookie = tokio::fs::read_to_string(path).await;
+        let cookie: Arc<str> = cookie.map_err(no_credential)?.trim().into();
+        let Some((user, password)) = cookie.split_once(':') else {
+            // A node writes the file and then its content.
+            return Err(no_credential(io::ErrorKind::UnexpectedEof.into()));
+        };
+        let auth = HttpAuth::Basic {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        };
+        let client = self.client.with_auth(auth);
+        let client = client.map_err(|error| no_credential(io::Error::other(error)))?;
+        let read = ByCookie { cookie, client };
+        *self.known() = Some(read.clone());
+        Ok(read)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Arc<str>>> {
-        self.cookie.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Option<ByCookie>> {
+        self.by_cookie
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn read(path: &Path) -> Result<Arc<str>, SourceErrorKind> {
-    let no_credential = |error: io::Error| SourceErrorKind::NoCredential {
-        path: path.to_owned(),
-        source: Arc::new(error),
-    };
-    let cookie = tokio::fs::read_to_string(path).await;
-    Ok(basic(cookie.map_err(no_credential)?.trim()))
-}
-
-fn basic(user_and_password: &str) -> Arc<str> {
-    format!("Basic {}", STANDARD.encode(user_and_password)).into()
 }
 
 #[cfg(test)]
@@ -118,21 +155,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cookie_is_read_again_only_when_it_was_refused() {
+    async fn a_cookie_that_is_not_there_or_not_whole_is_no_credential() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".cookie");
-        let authorization = Authorization::new(RpcAuth::CookieFile(path.clone()));
-        let missing = authorization.header().await.unwrap_err();
-        assert!(matches!(missing, SourceErrorKind::NoCredential { .. }));
+        let config = HttpConfig::new("N1", "http://127.0.0.1:1".parse().unwrap());
+        let access = Access::new(RpcAuth::CookieFile(path.clone()), config).unwrap();
+        let request = HttpRequest::post("/", "{}");
+        let within = Duration::from_secs(10);
 
-        std::fs::write(&path, "__cookie__:aa\n").unwrap();
-        let first = authorization.header().await.unwrap().unwrap();
-        std::fs::write(&path, "__cookie__:bb").unwrap();
-        assert_eq!(authorization.header().await.unwrap().unwrap(), first);
+        let missing = access.send(within, &request).await.unwrap_err();
+        std::fs::write(&path, "").unwrap();
+        let empty = access.send(within, &request).await.unwrap_err();
 
-        assert!(authorization.renew(Some(&first)).await.unwrap());
-        let second = authorization.header().await.unwrap().unwrap();
-        assert_ne!(second, first);
-        assert!(!authorization.renew(Some(&second)).await.unwrap());
+        for error in [missing, empty] {
+            assert!(matches!(error, SourceErrorKind::NoCredential { path: at, .. } if at == path));
+        }
     }
 }

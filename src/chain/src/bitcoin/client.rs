@@ -10,11 +10,13 @@ use serde_json::{Value, json, value::RawValue};
 use url::Url;
 
 use super::{
-    auth::{Authorization, RpcAuth},
+    auth::{Access, RpcAuth},
     reply::{self, Reply, RpcFailure},
-    transport::Http,
 };
-use crate::error::{SourceError, SourceErrorKind};
+use crate::{
+    error::{SourceError, SourceErrorKind},
+    http::{HttpAnswer, HttpConfig, HttpConfigError, HttpLimits, HttpRequest, HttpRoots, decode},
+};
 
 /// What one call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct RpcLimits {
     /// How long an answer may take. Calls that wait add what they wait.
     pub within: Duration,
     /// What is read of an answer at most.
-    pub answer_bytes_max: u64,
+    pub answer_bytes_max: usize,
     /// Calls in one batch. A batch is one unit of work to a node, however long.
     pub batch_calls_max: usize,
     /// Blocks with transactions in one batch. Fewer are asked for where they are too large.
@@ -50,8 +52,23 @@ pub struct RpcConfig {
     pub url: Url,
     /// Who asks.
     pub auth: RpcAuth,
+    /// Whose certificates are believed, when `url` is `https`.
+    pub roots: HttpRoots,
     /// What a call may take.
     pub limits: RpcLimits,
+}
+
+impl RpcConfig {
+    /// A node with the default limits.
+    pub fn new(name: impl Into<Arc<str>>, url: Url, auth: RpcAuth) -> Self {
+        Self {
+            name: name.into(),
+            url,
+            auth,
+            roots: HttpRoots::System,
+            limits: RpcLimits::default(),
+        }
+    }
 }
 
 /// The JSON-RPC of one node. A clone asks the same node by the same connections.
@@ -64,8 +81,7 @@ pub struct BitcoinRpc {
 
 struct Shared {
     config: RpcConfig,
-    http: Http,
-    authorization: Authorization,
+    access: Access,
 }
 
 /// One call of a batch.
@@ -81,17 +97,26 @@ pub struct RpcCall {
 pub type RpcAnswer = Result<Box<RawValue>, RpcFailure>;
 
 impl BitcoinRpc {
-    /// Nothing is asked yet.
-    pub fn new(config: RpcConfig) -> Self {
+    /// Nothing is asked yet. Connections are not kept: a node that is told to end waits for its
+    /// clients to hang up, for half a minute.
+    pub fn new(config: RpcConfig) -> Result<Self, HttpConfigError> {
+        let http = HttpConfig {
+            roots: config.roots.clone(),
+            limits: HttpLimits {
+                within: config.limits.within,
+                answer_bytes_max: config.limits.answer_bytes_max,
+            },
+            keep_connections: false,
+            ..HttpConfig::new(Arc::clone(&config.name), config.url.clone())
+        };
         let shared = Shared {
-            http: Http::new(&config),
-            authorization: Authorization::new(config.auth.clone()),
+            access: Access::new(config.auth.clone(), http)?,
             config,
         };
-        Self {
+        Ok(Self {
             shared: Arc::new(shared),
             wallet: None,
-        }
+        })
     }
 
     /// The same node, asked for one of its wallets.
@@ -131,12 +156,12 @@ impl BitcoinRpc {
     ) -> Result<T, SourceError> {
         let request = json!({"jsonrpc": "2.0", "id": 0, "method": method, "params": params});
         let answered = async {
-            let (status, body) = self.post(request, within).await?;
-            let result = match Reply::of(&body) {
+            let answer = self.post(request, within).await?;
+            let result = match Reply::of(answer.body()) {
                 Ok(reply) => reply.into_result()?,
-                Err(shape) => return Err(not_json_rpc(status, &body, shape)),
+                Err(shape) => return Err(not_json_rpc(&answer, shape)),
             };
-            reply::decode(result.get().as_bytes())
+            decode(result.get().as_bytes())
         };
         answered.await.map_err(|kind| self.error(method, kind))
     }
@@ -170,42 +195,18 @@ impl BitcoinRpc {
             json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
         });
         let within = self.limits().within;
-        let (status, body) = self.post(request.collect(), within).await?;
-        reply::batch(&body, calls.len()).map_err(|kind| not_json_rpc(status, &body, kind))
+        let answer = self.post(request.collect(), within).await?;
+        reply::batch(answer.body(), calls.len()).map_err(|kind| not_json_rpc(&answer, kind))
     }
 
-    /// The answer to `request` and its HTTP status. Asked twice where a node that started anew no
-    /// longer believes its old cookie.
-    async fn post(
-        &self,
-        request: Value,
-        within: Duration,
-    ) -> Result<(u16, Vec<u8>), SourceErrorKind> {
-        let Shared {
-            http,
-            authorization,
-            ..
-        } = &*self.shared;
-        let request = request.to_string();
-        let header = authorization.header().await?;
-        let answer = http
-            .post(self.wallet.as_deref(), header.as_deref(), &request, within)
-            .await?;
-        let unbelieved = matches!(answer.0, 401 | 403);
-        if !unbelieved {
-            return Ok(answer);
-        }
-        if !authorization.renew(header.as_deref()).await? {
-            return Err(SourceErrorKind::Unauthorised { status: answer.0 });
-        }
-        let header = authorization.header().await?;
-        let answer = http
-            .post(self.wallet.as_deref(), header.as_deref(), &request, within)
-            .await?;
-        match answer.0 {
-            status @ (401 | 403) => Err(SourceErrorKind::Unauthorised { status }),
-            _ => Ok(answer),
-        }
+    /// The answer to `request`, whatever its HTTP status.
+    async fn post(&self, request: Value, within: Duration) -> Result<HttpAnswer, SourceErrorKind> {
+        let path = match &self.wallet {
+            Some(wallet) => format!("/wallet/{wallet}"),
+            None => "/".to_owned(),
+        };
+        let request = HttpRequest::post(path, request.to_string());
+        self.shared.access.send(within, &request).await
     }
 
     pub(super) fn error(&self, call: &str, kind: SourceErrorKind) -> SourceError {
@@ -232,7 +233,7 @@ impl BitcoinRpc {
         method: &str,
         result: &RawValue,
     ) -> Result<T, SourceError> {
-        reply::decode(result.get().as_bytes()).map_err(|kind| self.error(method, kind))
+        decode(result.get().as_bytes()).map_err(|kind| self.error(method, kind))
     }
 }
 
@@ -254,14 +255,14 @@ impl RpcCall {
 
 /// What an answer is that JSON-RPC has no form for: a refusal in HTTP, as when the node has too
 /// much to do, or not from such a node at all.
-fn not_json_rpc(status: u16, body: &[u8], shape: SourceErrorKind) -> SourceErrorKind {
-    if (200..300).contains(&status) || !matches!(shape, SourceErrorKind::WrongShape { .. }) {
+fn not_json_rpc(answer: &HttpAnswer, shape: SourceErrorKind) -> SourceErrorKind {
+    if answer.is_success() || !matches!(shape, SourceErrorKind::WrongShape { .. }) {
         return shape;
     }
-    let message = match reply::snippet(body) {
+    let message = match answer.snippet() {
         empty if empty.trim().is_empty() => "an HTTP status and no words".to_owned(),
         text => text,
     };
-    let code = i64::from(status);
+    let code = i64::from(answer.status());
     SourceErrorKind::Node { code, message }
 }

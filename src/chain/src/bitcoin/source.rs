@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     error::SourceError,
+    http::HttpConfigError,
     id::{BlockId, Owner, TxId},
     model::{Block, BlockAnswer, ChainIdentity, Finalised, Funds, Head, Header, Mode},
     source::{
@@ -44,12 +45,12 @@ pub struct BitcoinSource {
 
 impl BitcoinSource {
     /// A source that takes blocks [`FINALITY_DEPTH`] below the tip for final.
-    pub fn new(config: RpcConfig) -> Self {
-        Self {
-            rpc: BitcoinRpc::new(config),
+    pub fn new(config: RpcConfig) -> Result<Self, HttpConfigError> {
+        Ok(Self {
+            rpc: BitcoinRpc::new(config)?,
             finality_depth: Some(FINALITY_DEPTH),
             agent: Arc::default(),
-        }
+        })
     }
 
     /// The same, with blocks `depth` below the tip taken for final; with `None`, no block ever is.

@@ -20,7 +20,7 @@ use crate::{
 
 /// How much longer the answer of a wallet that opens may take: it makes thousands of keys, or
 /// looks through the blocks that came without it.
-const WALLET_OPENS_WITHIN: Duration = Duration::from_secs(60);
+const WALLET_OPENS_WITHIN: Duration = Duration::from_mins(1);
 
 impl BitcoinRpc {
     /// Makes a wallet and loads it. The answer asks it.

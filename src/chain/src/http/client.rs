@@ -1,6 +1,6 @@
 //! Client: asks one node, once a call, and hands back what it answered.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::{BodyExt as _, Full};
@@ -45,13 +45,34 @@ impl HttpClient {
             return Err(HttpConfigError::CredentialInUrl);
         }
         let connector = tls::connector(&config)?;
+        let idle_max = if config.keep_connections {
+            usize::MAX
+        } else {
+            0
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(idle_max)
             .build(connector);
         let shared = Shared {
             authorization: authorization(&config.auth)?,
             client,
             config,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The same node by the same connections, asked by somebody else.
+    pub fn with_auth(&self, auth: HttpAuth) -> Result<Self, HttpConfigError> {
+        let shared = Shared {
+            authorization: authorization(&auth)?,
+            client: self.shared.client.clone(),
+            config: HttpConfig {
+                auth,
+                ..self.shared.config.clone()
+            },
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -73,14 +94,24 @@ impl HttpClient {
     /// # Cancel safety
     /// Dropping it drops the request; what it would have changed at the node may have happened.
     pub async fn send(&self, request: &HttpRequest) -> Result<HttpAnswer, SourceError> {
-        let limits = self.limits();
+        self.send_within(self.limits().within, request).await
+    }
+
+    /// The same with a time limit of its own, for calls that wait at the node.
+    ///
+    /// # Cancel safety
+    /// As of [`send`](Self::send).
+    pub async fn send_within(
+        &self,
+        within: Duration,
+        request: &HttpRequest,
+    ) -> Result<HttpAnswer, SourceError> {
         let answer = async {
             let response = self.begin(request).await?;
             let status = response.status().as_u16();
-            let body = read(response.into_body(), limits.answer_bytes_max).await?;
+            let body = read(response.into_body(), self.limits().answer_bytes_max).await?;
             Ok((status, body))
         };
-        let within = limits.within;
         let answered = timeout(within, answer).await;
         match answered.unwrap_or(Err(SourceErrorKind::TimedOut { within })) {
             Ok((status, body)) => Ok(HttpAnswer {

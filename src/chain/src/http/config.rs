@@ -18,6 +18,9 @@ pub struct HttpConfig {
     pub roots: HttpRoots,
     /// What a call may take.
     pub limits: HttpLimits,
+    /// Whether connections are kept for the next call. There are nodes that wait for their clients
+    /// to hang up before they end.
+    pub keep_connections: bool,
 }
 
 impl HttpConfig {
@@ -29,6 +32,7 @@ impl HttpConfig {
             auth: HttpAuth::None,
             roots: HttpRoots::System,
             limits: HttpLimits::default(),
+            keep_connections: true,
         }
     }
 }

@@ -10,7 +10,7 @@ use trellis_chain::{
     bitcoin::{BitcoinSource, RpcAuth, RpcConfig, RpcLimits, TxPlace},
 };
 
-use crate::network::{Node, WITHIN, config};
+use crate::network::{Node, WITHIN, config, limits};
 
 const GENESIS: &str = "530827f38f93b43ed12af0b3ad25a288dc02ed74d6d7857862df51fc56c416f9";
 
@@ -80,7 +80,7 @@ pub(crate) async fn batches_give_the_same_ancestry_as_one_call_a_block() {
             &node,
             RpcLimits {
                 batch_calls_max,
-                ..RpcLimits::default()
+                ..limits()
             },
         );
         let of = async |from: usize, until: Option<usize>, headers_max| {
@@ -107,7 +107,7 @@ pub(crate) async fn blocks_by_height_are_whole_and_end_with_the_chain() {
         &node,
         RpcLimits {
             batch_blocks_max: 3,
-            ..RpcLimits::default()
+            ..limits()
         },
     );
     assert_eq!(source.range_unit(), Some(RangeUnit::Height));
@@ -120,7 +120,7 @@ pub(crate) async fn blocks_by_height_are_whole_and_end_with_the_chain() {
     // A block is of some 2 KB, so that no more than three fit.
     let of_size = |answer_bytes_max| RpcLimits {
         answer_bytes_max,
-        ..RpcLimits::default()
+        ..limits()
     };
     let narrow = with_limits(&node, of_size(7_000));
     assert_eq!(narrow.range(0, 20).await.unwrap(), all);
@@ -182,7 +182,7 @@ pub(crate) async fn mining_goes_on_beyond_the_height_of_the_extension_blocks() {
     };
     let process = RegtestNode::start(&without, &NodeOptions::default()).unwrap();
     let auth = RpcAuth::CookieFile(process.cookie_file());
-    let source = BitcoinSource::new(config(&process, "WITHOUT", auth));
+    let source = BitcoinSource::new(config(&process, "WITHOUT", auth)).unwrap();
     let without = Node { process, source };
     without.ready().await;
     let with = Node::start("WITH").await;
@@ -201,5 +201,5 @@ pub(crate) async fn mining_goes_on_beyond_the_height_of_the_extension_blocks() {
 fn with_limits(node: &Node, limits: RpcLimits) -> BitcoinSource {
     let auth = RpcAuth::CookieFile(node.process.cookie_file());
     let config = config(&node.process, "LIMITED", auth);
-    BitcoinSource::new(RpcConfig { limits, ..config })
+    BitcoinSource::new(RpcConfig { limits, ..config }).unwrap()
 }

@@ -30,7 +30,7 @@ impl Node {
             Some((user, password)) => RpcAuth::Password { user, password },
             None => RpcAuth::CookieFile(process.cookie_file()),
         };
-        let source = BitcoinSource::new(config(&process, name, auth));
+        let source = BitcoinSource::new(config(&process, name, auth)).expect("it is an address");
         let node = Self { process, source };
         node.ready().await;
         node
@@ -73,10 +73,16 @@ impl Node {
 
 pub(crate) fn config(process: &RegtestNode, name: &str, auth: RpcAuth) -> RpcConfig {
     RpcConfig {
-        name: name.into(),
-        url: process.rpc_url(),
-        auth,
-        limits: RpcLimits::default(),
+        limits: limits(),
+        ..RpcConfig::new(name, process.rpc_url(), auth)
+    }
+}
+
+/// More time than usual: the machine may have other things to do.
+pub(crate) fn limits() -> RpcLimits {
+    RpcLimits {
+        within: WITHIN,
+        ..RpcLimits::default()
     }
 }
 
