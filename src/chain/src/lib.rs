@@ -44,6 +44,8 @@
 //! | name blocks, transactions, outputs | [`BlockId`], [`TxId`], [`OutputId`], [`Owner`] |
 //! | say what a node answered | [`Header`], [`Block`], [`Head`], [`ChainIdentity`] |
 //! | ask a node, whatever its wire | [`ChainSource`], [`SourceError`] |
+//! | ask a Logos node | [`logos`] |
+//! | make a source for another HTTP wire | [`http`] |
 //! | watch the chain | [`ChainObserver`], [`ChainObserverConfig`], [`ChainEvent`], [`wake_on_blocks`] |
 //! | know what is true now | [`ChainView`], [`NodeView`], [`Standpoint`] |
 //! | know how blocks hang together | [`Graph`], [`Relation`], [`Place`], [`agreed`], [`converged`] |

@@ -53,9 +53,14 @@ impl Server {
     pub(crate) async fn of(form: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captured");
         let text = std::fs::read_to_string(folder.join(form).join("answers.http")).unwrap();
+        Self::answering(&text).await
+    }
+
+    /// Gives these answers, in the form of the captured ones.
+    pub(crate) async fn answering(text: &str) -> Self {
         let asked = Arc::default();
         let answers = Answers {
-            answers: Arc::new(read(&expanded(&text))),
+            answers: Arc::new(read(&expanded(text))),
             asked: Arc::clone(&asked),
         };
         let router = Router::new().fallback(answer).with_state(answers);

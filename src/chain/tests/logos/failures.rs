@@ -5,7 +5,10 @@ use std::{convert::Infallible, future::pending, time::Duration};
 use axum::{
     Router,
     body::Body,
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, CONTENT_LENGTH},
+    },
     routing::{get, post},
 };
 use futures::stream;
@@ -115,6 +118,22 @@ async fn an_answer_that_is_too_large_is_not_read_to_its_end() {
         assert_eq!(bytes_max, 100_000);
     }
     assert_eq!(source.http().dial("a").await.unwrap().len(), 99_998);
+}
+
+#[tokio::test]
+async fn an_answer_that_says_it_is_too_large_is_not_waited_for() {
+    let silent = || stream::pending::<Result<&str, Infallible>>();
+    let announced = get(async move || {
+        let length = [(CONTENT_LENGTH, "100001")];
+        (length, Body::from_stream(silent()))
+    });
+    let server = Server::with(Router::new().route(INFO, announced)).await;
+
+    let error = head_of(&server).await;
+    assert!(
+        matches!(error.kind, SourceErrorKind::TooLarge { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]

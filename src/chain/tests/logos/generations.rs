@@ -178,6 +178,40 @@ async fn a_block_that_is_not_there_is_unknown_and_genesis_has_no_body() {
     }
 }
 
+/// A node that is between two forms, or behind a proxy that lets only some paths through.
+#[tokio::test]
+async fn a_node_with_another_call_than_its_form_has_is_asked_in_that_way_from_then_on() {
+    let server = Server::answering(
+        r#"
+### GET /cryptarchia/info
+200 application/json
+{"cryptarchia_info":{"lib":"6e600000..0000","lib_slot":0,"tip":"02b00000..0002","slot":14,"height":2,"state":"Online"},"phase":"Following"}
+### POST /storage/block
+200 application/json
+{"header":{"parent_block":"01b00000..0001","slot":14},"transactions":[]}
+### GET /version
+405 text/plain
+Method not allowed
+"#,
+    )
+    .await;
+    let source = server.source();
+    for _ in 0..2 {
+        let answer = source.block(id("02b00000..0002")).await.unwrap();
+        assert!(matches!(answer, BlockAnswer::Found(_)));
+    }
+    let tip = id::<BlockId>("02b00000..0002");
+    let from_storage = format!("POST /storage/block \"{tip}\"");
+    let expected = [
+        "GET /cryptarchia/info",
+        &format!("GET /cryptarchia/blocks/{tip}"),
+        &from_storage,
+        &from_storage,
+    ];
+    assert_eq!(server.asked(), expected);
+    assert_eq!(source.http().version().await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_block_whose_transactions_have_no_ids_has_no_body_that_could_be_followed() {
     let server = Server::of("dec-2025").await;
@@ -224,6 +258,13 @@ async fn ancestry_reaches_genesis_where_it_is_final_and_stops_where_it_is_told()
     let headers = source.ancestry(tip, until("04a20000..0011")).await.unwrap();
     assert_eq!(headers.len(), 3);
     assert_eq!(headers[2].parent, Some(id("63d91fdd..f100")));
+
+    let to = format!("&to={}", id::<BlockId>("04a20000..0011"));
+    assert!(server.asked().iter().any(|asked| asked.ends_with(&to)));
+
+    // Whoever answers with more than was asked for is not believed to have been asked for more.
+    let headers = source.ancestry(tip, until("a05a0000..0016")).await.unwrap();
+    assert_eq!(headers.len(), 2);
 
     let unknown = source.ancestry(id("01000000..0000"), ALL).await.unwrap();
     assert_eq!(unknown, []);
