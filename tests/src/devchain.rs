@@ -185,6 +185,12 @@ impl ChainDeployment for Devchain {
         }))
     }
 
+    async fn refuse_peers(&self, node: &NodeHandle, others: &[NodeHandle]) -> StepResult {
+        let names = others.iter().map(|other| other.name().to_string());
+        self.app.client(node)?.block_peers(names).await?;
+        Ok(())
+    }
+
     async fn detail(&self, node: &NodeHandle, matter: NodeMatter) -> StepResult<Option<String>> {
         match matter {
             NodeMatter::ChainInfo => {

@@ -45,6 +45,8 @@
 //! | say what a node answered | [`Header`], [`Block`], [`Head`], [`ChainIdentity`] |
 //! | ask a node, whatever its wire | [`ChainSource`], [`SourceError`] |
 //! | ask Bitcoin Core, Knots or Litecoin Core | [`bitcoin::BitcoinSource`], [`bitcoin::BitcoinRpc`] |
+//! | ask a Logos node | [`logos`] |
+//! | make a source for another HTTP wire | [`http`] |
 //! | watch the chain | [`ChainObserver`], [`ChainObserverConfig`], [`ChainEvent`], [`wake_on_blocks`] |
 //! | know what is true now | [`ChainView`], [`NodeView`], [`Standpoint`] |
 //! | know how blocks hang together | [`Graph`], [`Relation`], [`Place`], [`agreed`], [`converged`] |

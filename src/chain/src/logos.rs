@@ -9,6 +9,26 @@
 //! Answers are told apart by their shape: not by version numbers, which old nodes do not tell, and
 //! not by content types, which do not fit. Fields that are not known are accepted everywhere.
 //!
+//! ```no_run
+//! use trellis_chain::{ChainSource as _, http::{HttpAuth, HttpConfig}, logos::LogosSource};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = HttpConfig::new("PUBLIC_1", "https://node.example.org/api".parse()?);
+//! config.auth = HttpAuth::Basic {
+//!     user: "qa".to_owned(),
+//!     password: std::env::var("PUBLIC_1_PASSWORD")?,
+//! };
+//! let node = LogosSource::new(config)?;
+//!
+//! let head = node.head().await?;
+//! println!("{} is at height {} ({})", node.name(), head.height, node.shape());
+//! let prices = node.http().gas_prices(Some(head.tip)).await?;
+//! # let _ = prices;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What to know
 //!
 //! - The genesis block is never served. It is known from the headers while it is the last final

@@ -8,7 +8,7 @@ use trellis_domain::NodeName;
 
 use super::{
     NodeMatter, peers,
-    shown::{place, shown},
+    shown::{place, shown, shown_reorg},
 };
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
@@ -28,6 +28,16 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     mentions!("{node} has at least {int} peers within {duration}"),
     mentions!("{node} is at height {int} in {duration}"),
     mentions!("{node} is exactly at height {int}"),
+    mentions!("{node} has its LIB at or above height {int}"),
+    StepEffects {
+        expression: "{node} and {node} are on branches of at least {int} blocks in {duration}",
+        of: |step| {
+            Ok(vec![
+                Effect::Mentions(step.get(0)?),
+                Effect::Mentions(step.get(1)?),
+            ])
+        },
+    },
     mentions!("I record {node} height as {string}"),
     mentions!("{node} reaches {int} blocks beyond recorded height {string} in {duration}"),
 ];
@@ -266,6 +276,57 @@ async fn genesis_not_passed(world: &mut TrellisWorld, seconds: u64) -> StepResul
             shown(&view)
         ))),
     }
+}
+
+/// Waits until some node has left so many blocks or more for another branch, at any time since the cluster came up; a node that was behind and caught up has left none.
+#[given(expr = "a reorg of at least {int} blocks was seen in {duration}")]
+#[when(expr = "a reorg of at least {int} blocks was seen in {duration}")]
+#[then(expr = "a reorg of at least {int} blocks was seen in {duration}")]
+async fn reorg_seen(world: &mut TrellisWorld, blocks: u64, within: Within) -> StepResult {
+    let chain = world.chain()?;
+    let goal = format!("a reorg of {blocks} blocks or more");
+    let wait = chain.reorg_of(blocks);
+    let wait = tokio::time::timeout(*within, wait);
+    let seen = || chain.last_seen();
+    match world.watched(&goal, *within, seen, wait).await? {
+        Ok(Some(reorg)) => {
+            world.journal.note(shown_reorg(&reorg));
+            Ok(())
+        }
+        Ok(None) => Err(StepError::new("the observation of the chain has ended")),
+        Err(_) => Err(StepError::new(format!(
+            "waited {within} for {goal}; {}\n{}",
+            chain.reorgs_seen(),
+            chain.last_seen()
+        ))),
+    }
+}
+
+/// Waits until the chains of two nodes have grown apart: the head of neither is on the chain of the other, and the fork is at least so many blocks below the higher one.
+#[given(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
+#[when(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
+#[then(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
+async fn grown_apart(
+    world: &mut TrellisWorld,
+    one: NodeRef,
+    other: NodeRef,
+    blocks: u64,
+    within: Within,
+) -> StepResult {
+    let (one, other) = (world.resolve(&one).await?, world.resolve(&other).await?);
+    let goal = format!("{one} and {other} to be on branches of {blocks} blocks");
+    await_chain(world, &goal, *within, |view| {
+        let head = |name: &NodeName| view.node(name.as_str())?.head;
+        let Some((left, right)) = head(&one).zip(head(&other)) else {
+            return false;
+        };
+        let common = view.graph.common_ancestor(&left.id, &right.id);
+        common.is_some_and(|common| {
+            let depths = [left, right].map(|head| head.height - common.height);
+            depths.into_iter().min() > Some(0) && depths.into_iter().max() >= Some(blocks)
+        })
+    })
+    .await
 }
 
 /// Waits on the observed chain, and shows progress meanwhile.

@@ -7,9 +7,14 @@ use std::{
 
 use cucumber::{gherkin::Step, given, then, when};
 use trellis_chain::Mode;
-use trellis_domain::{NodeName, Operation};
+use trellis_domain::{NodeHandle, NodeName, Operation};
 
-use super::{AccountRef, genesis::named, network::await_chain};
+use super::{
+    AccountRef,
+    genesis::named,
+    network::await_chain,
+    transactions::{NODES, node_names},
+};
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld,
     effect::{Effect, StepArguments, StepEffects},
@@ -84,6 +89,14 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         starts_beside::<2>
     ),
     starts!("I start nodes with wallet resources:", starts_with_wallets),
+    StepEffects {
+        expression: "these nodes and the others refuse each other as peers:",
+        of: |step| {
+            let nodes = node_names(&rows_in(step, NODES)?)?;
+            let submits = |node| Effect::Does(Operation::Submit, NodeRef::Named(node));
+            Ok(nodes.into_iter().map(submits).collect())
+        },
+    },
     StepEffects {
         expression: "I connect {node} to {node} at runtime",
         of: |step| {
@@ -264,6 +277,43 @@ async fn start_with_wallets(world: &mut TrellisWorld, step: &Step) -> StepResult
     start_nodes(world, &names).await?;
     for name in &names {
         await_online(world, name).await?;
+    }
+    Ok(())
+}
+
+/// Splits the nodes in two: those in the table with the column `node_name`, and all others that run. The nodes of one side drop those of the other as peers and refuse them until `all nodes accept each other as peers again`. Blocks and transactions go around between nodes of one side only.
+#[given(expr = "these nodes and the others refuse each other as peers:")]
+#[when(expr = "these nodes and the others refuse each other as peers:")]
+#[then(expr = "these nodes and the others refuse each other as peers:")]
+async fn split(world: &mut TrellisWorld, step: &Step) -> StepResult {
+    let names = rows_of(step, NODES).and_then(|rows| node_names(&rows));
+    let names = names.map_err(StepError::new)?;
+    let chain = world.chain()?;
+    let running = chain.cluster.running();
+    let (ones, others): (Vec<NodeHandle>, Vec<NodeHandle>) = running
+        .into_iter()
+        .partition(|node| names.contains(node.name()));
+    if ones.is_empty() || others.is_empty() {
+        return Err(StepError::new("one of the two sides has no running node"));
+    }
+    for (side, opposite) in [(&ones, &others), (&others, &ones)] {
+        for node in side {
+            let refusal = chain.deployment.refuse_peers(node, opposite);
+            world.interruptible(refusal).await??;
+        }
+    }
+    Ok(())
+}
+
+/// Ends every refusal of peers: nodes connect to each other again as they did before.
+#[given(expr = "all nodes accept each other as peers again")]
+#[when(expr = "all nodes accept each other as peers again")]
+#[then(expr = "all nodes accept each other as peers again")]
+async fn join_again(world: &mut TrellisWorld) -> StepResult {
+    let chain = world.chain()?;
+    for node in chain.cluster.running() {
+        let acceptance = chain.deployment.refuse_peers(&node, &[]);
+        world.interruptible(acceptance).await??;
     }
     Ok(())
 }

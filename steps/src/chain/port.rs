@@ -10,7 +10,7 @@ use trellis_chain::{
 use trellis_domain::{Credential, ExternalNode, NodeHandle, NodeName};
 
 use super::ChainWish;
-use crate::StepResult;
+use crate::{StepError, StepResult};
 
 /// An application that keeps chains, before it is known which.
 #[async_trait]
@@ -56,6 +56,18 @@ pub trait ChainDeployment: Send + Sync + 'static {
 
     /// Those who hold and move value; `None` where that is not what the chain is for. `network` is the cluster's.
     fn wallets(&self, network: &str) -> Option<Arc<dyn ChainWallets>>;
+
+    /// Has `node` refuse `others` as peers from now on, and nobody else; an empty list ends it. What is lost is connections, not data.
+    ///
+    /// # Errors
+    /// Nodes that cannot be told to.
+    async fn refuse_peers(&self, node: &NodeHandle, others: &[NodeHandle]) -> StepResult {
+        let _ = others;
+        Err(StepError::new(format!(
+            "{} cannot be told whom to refuse as a peer",
+            node.name()
+        )))
+    }
 
     /// What `matter` is called on this chain and how a node says it, for people; `None` where nodes do not say it.
     async fn detail(&self, node: &NodeHandle, matter: NodeMatter) -> StepResult<Option<String>>;

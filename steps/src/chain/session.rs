@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use trellis_chain::{ChainObserver, ChainSource, ChainView};
+use trellis_chain::{ChainEvent, ChainObserver, ChainSource, ChainView, Reorg};
 use trellis_domain::{NodeHandle, NodeName};
-use trellis_observation::{ObservationConfig, ObservationHandle, WaitError};
+use trellis_observation::{Backlog, Cursor, ObservationConfig, ObservationHandle, WaitError};
 use trellis_runtime::Cluster;
 
 use super::{
     ChainDeployment, ChainWallets, SponsorWish,
     book::{Owners, WalletBook},
     peers::PeersObserver,
-    shown::shown,
+    shown::{shown, shown_reorg},
 };
 use crate::{StepError, StepResult};
 
@@ -35,6 +35,8 @@ pub(crate) struct ChainSession {
     pub(super) sponsor: Option<SponsorWish>,
     /// Held while coins are chosen, so that no two transactions choose the same.
     pub(super) building: Arc<tokio::sync::Mutex<()>>,
+    /// Where the events of the chain begin.
+    begun: Cursor,
     peers: Arc<OnceLock<ObservationHandle<PeersObserver>>>,
     state: Arc<Mutex<State>>,
 }
@@ -59,6 +61,7 @@ impl ChainSession {
         let observer = ChainObserver::new(deployment.observer(&network).with_mempools());
         let config = observation("chain");
         let watch = cluster.observe(observer, sources(&deployment), config);
+        let begun = watch.cursor();
         let wallets = deployment.wallets(&network);
         let state = State {
             book,
@@ -71,6 +74,7 @@ impl ChainSession {
             wallets,
             sponsor,
             building: Arc::default(),
+            begun,
             peers: Arc::default(),
             state: Arc::new(Mutex::new(state)),
         }
@@ -132,6 +136,27 @@ impl ChainSession {
             .map_err(|error| gave_up(&error))
     }
 
+    /// The first reorg by which a node left so many blocks, once there is one; `None` when the observation ends before.
+    pub(super) async fn reorg_of(&self, blocks: u64) -> Option<Reorg> {
+        let mut events = self.watch.subscribe_from(self.begun);
+        while let Some(backlog) = events.next().await {
+            let mut reorgs = reorgs(&backlog);
+            if let Some(reorg) = reorgs.find(|reorg| reorg.depth() >= blocks) {
+                return Some(reorg.clone());
+            }
+        }
+        None
+    }
+
+    /// The deepest reorg so far, in words.
+    pub(super) fn reorgs_seen(&self) -> String {
+        let backlog = self.watch.events_since(self.begun);
+        match reorgs(&backlog).max_by_key(|reorg| reorg.depth()) {
+            Some(deepest) => format!("the deepest so far: {}", shown_reorg(deepest)),
+            None => "no reorg was seen".to_owned(),
+        }
+    }
+
     pub(crate) fn record_height(&self, label: String, height: u64) {
         self.state().recorded_heights.insert(label, height);
     }
@@ -173,6 +198,13 @@ impl ChainSession {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn reorgs(backlog: &Backlog<ChainEvent>) -> impl Iterator<Item = &Reorg> {
+    backlog.events().filter_map(|event| match event {
+        ChainEvent::Reorg(reorg) => Some(reorg),
+        _ => None,
+    })
 }
 
 fn observation(name: &str) -> ObservationConfig {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use trellis_chain::{ChainView, NodeView, Place};
+use trellis_chain::{ChainView, NodeView, Place, Reorg};
 
 /// The heads of all nodes, and what is known beyond them.
 pub(crate) fn shown(view: &ChainView) -> String {
@@ -52,6 +52,18 @@ fn line(node: &NodeView) -> String {
         write!(text, "; it contradicts itself: {why}").expect("a String takes any text");
     }
     text
+}
+
+/// Who left how much for what.
+pub(crate) fn shown_reorg(reorg: &Reorg) -> String {
+    format!(
+        "{} left {} blocks: its head moved from {} to {}, above {}",
+        reorg.node,
+        reorg.depth(),
+        place(&reorg.from),
+        place(&reorg.to),
+        place(&reorg.common_ancestor)
+    )
 }
 
 /// A block as height and beginning of its id.

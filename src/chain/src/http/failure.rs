@@ -27,8 +27,11 @@ pub(super) fn of_body(error: hyper::Error) -> SourceErrorKind {
 /// `io::Error` is not among its sources, so that it is looked for inside.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let within = |error: &io::Error| {
-        error.kind() == io::ErrorKind::UnexpectedEof
-            || error.get_ref().is_some_and(|inner| is_tls(inner))
+        let hung_up = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+        );
+        hung_up || error.get_ref().is_some_and(|inner| is_tls(inner))
     };
     error.is::<rustls::Error>()
         || error.downcast_ref().is_some_and(within)

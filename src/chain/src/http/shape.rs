@@ -11,30 +11,28 @@ const SNIPPET_CHARS: usize = 120;
 
 /// What `json` says, or where it does not say it, and what is there instead.
 pub fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, SourceErrorKind> {
+    // Knowing the place costs time, and most answers are right.
+    serde_json::from_slice(json).or_else(|_| decode_with_place(json))
+}
+
+fn decode_with_place<T: DeserializeOwned>(json: &[u8]) -> Result<T, SourceErrorKind> {
+    let text = || String::from_utf8_lossy(json).into_owned();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let failed = match serde_path_to_error::deserialize(&mut deserializer) {
-        Ok(value) => return ended(&mut deserializer, json).map(|()| value),
+        // A second value behind the first is no answer to one question.
+        Ok(value) => match deserializer.end() {
+            Ok(()) => return Ok(value),
+            Err(_) => return Err(wrong_shape("$", &text(), "one JSON value")),
+        },
         Err(failed) => failed,
     };
     let path = match failed.path().to_string() {
         root if root == "." => "$".to_owned(),
         path => path,
     };
-    let found = match at(json, failed.path()) {
-        Some(found) => found,
-        None => String::from_utf8_lossy(json).into_owned(),
-    };
+    let found = at(json, failed.path()).unwrap_or_else(text);
     let expected = expectation(&failed.inner().to_string());
     Err(wrong_shape(path, &found, expected))
-}
-
-/// A second value behind the first is no answer to one question.
-fn ended<'de, R: serde_json::de::Read<'de>>(
-    deserializer: &mut serde_json::Deserializer<R>,
-    json: &[u8],
-) -> Result<(), SourceErrorKind> {
-    let more = |_| wrong_shape("$", &String::from_utf8_lossy(json), "one JSON value");
-    deserializer.end().map_err(more)
 }
 
 /// What is at `path`, as far as it can be followed.

@@ -167,3 +167,50 @@ struct Stated {
 struct State {
     state: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_in(rest: &str, state: &str) -> Result<Mode, SourceErrorKind> {
+        let id = "01".repeat(32);
+        let chain = format!(r#""lib":"{id}","tip":"{id}","slot":1,"height":1"#);
+        let text = format!(r#"{{"cryptarchia_info":{{{chain}{state}}}{rest}}}"#);
+        LogosInfo::of(text.as_bytes()).map(|info| info.mode)
+    }
+
+    #[test]
+    fn what_a_node_does_is_read_in_each_of_its_words() {
+        for (rest, state, expected) in [
+            (r#","mode":"AwaitingStart""#, "", Mode::Waiting),
+            (
+                r#","mode":{"Started":"Bootstrapping"}"#,
+                "",
+                Mode::Bootstrapping,
+            ),
+            (
+                r#","phase":"AwaitingGenesisTime""#,
+                r#","state":"Bootstrapping""#,
+                Mode::Waiting,
+            ),
+            (
+                r#","phase":"InitialBlockDownload""#,
+                r#","state":"Bootstrapping""#,
+                Mode::Bootstrapping,
+            ),
+            (
+                "",
+                r#","state":"Resting""#,
+                Mode::Other("Resting".to_owned()),
+            ),
+        ] {
+            assert_eq!(mode_in(rest, state).unwrap(), expected);
+        }
+        for rest in [r#","mode":{"Ended":1}"#, r#","mode":7"#, ""] {
+            assert!(matches!(
+                mode_in(rest, ""),
+                Err(SourceErrorKind::WrongShape { .. })
+            ));
+        }
+    }
+}
