@@ -28,6 +28,7 @@ fn main() {
     let name = "kv".parse().expect("kv is an application name");
     let facts = SuiteFacts {
         apps: vec![(name, all)],
+        chains: Vec::new(),
         backend: all,
         attach: Vec::new(),
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),

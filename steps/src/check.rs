@@ -11,6 +11,8 @@ mod selection;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -33,6 +35,8 @@ use crate::{Program, ScenarioKey, ScenarioPlan};
 pub struct SuiteFacts {
     /// The applications and what they support; the first is the default.
     pub apps: Vec<(AppName, CapabilitySet)>,
+    /// Those of them that keep a chain between their nodes.
+    pub chains: Vec<AppName>,
     /// What the backend can do.
     pub backend: CapabilitySet,
     /// What can attach to running clusters, and what each can do to nodes there that are opted in.

@@ -297,6 +297,12 @@ impl Harness {
         };
         let facts = SuiteFacts {
             apps: self.apps.iter().map(app).collect(),
+            chains: self
+                .apps
+                .iter()
+                .filter(|app| app.chain.is_some())
+                .map(|app| app.application.name().clone())
+                .collect(),
             backend: backend.deployer.capabilities(),
             attach: backend
                 .attach

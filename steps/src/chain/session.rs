@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use trellis_chain::{ChainEvent, ChainObserver, ChainSource, ChainView, Reorg};
+use trellis_chain::{ChainEvent, ChainObserver, ChainSource, ChainView, Reorg, wake_on_blocks};
 use trellis_domain::{NodeHandle, NodeName};
 use trellis_observation::{Backlog, Cursor, ObservationConfig, ObservationHandle, WaitError};
-use trellis_runtime::Cluster;
+use trellis_runtime::{Cluster, NodeSources};
 
 use super::{
     ChainDeployment, ChainWallets, SponsorWish,
@@ -62,6 +62,10 @@ impl ChainSession {
         let config = observation("chain");
         let watch = cluster.observe(observer, sources(&deployment), config);
         let begun = watch.cursor();
+        // A new block is looked at when it is there, and not only at the next tick.
+        let streams = NodeSources::new(cluster.inventory().clone(), sources(&deployment));
+        let streams = wake_on_blocks(watch.clone(), streams);
+        cluster.tasks().spawn("streams of blocks", streams);
         let wallets = deployment.wallets(&network);
         let state = State {
             book,

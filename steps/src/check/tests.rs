@@ -48,6 +48,7 @@ fn facts() -> SuiteFacts {
             ("frail".parse().unwrap(), all.without(Capability::Pause)),
             ("absent".parse().unwrap(), all),
         ],
+        chains: vec!["frail".parse().unwrap()],
         backend: all.without(Capability::NetworkFault),
         attach: vec![
             ("static", CapabilitySet::NONE),
@@ -291,6 +292,19 @@ fn two_nodes_cannot_have_one_name() {
         text.contains("two nodes of the scenario are called NODE_2"),
         "{text}"
     );
+}
+
+#[test]
+fn a_phrase_about_chains_is_refused_where_the_application_keeps_none() {
+    let text = problems("Given a cluster of 1 node\n  Then all nodes agree on LIB in 5 seconds");
+    assert!(
+        text.contains("the application kv keeps no chain that this step could speak of"),
+        "{text}"
+    );
+    let fine = problems(
+        "Given the application is \"frail\"\n  And a cluster of 1 node\n  Then all nodes agree on LIB in 5 seconds",
+    );
+    assert!(!fine.contains("keeps no chain"), "{fine}");
 }
 
 #[test]
