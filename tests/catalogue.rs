@@ -235,12 +235,17 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The step modules, by path.
-fn modules() -> Vec<Module> {
+/// The sources of the steps, by path.
+fn step_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
     collect(&root().join("steps/src"), "rs", &mut files);
     files.sort();
     files
+}
+
+/// The step modules, by path.
+fn modules() -> Vec<Module> {
+    step_files()
         .iter()
         .map(|file| module(&read(file)))
         .filter(|module| !module.steps.is_empty())
@@ -256,6 +261,7 @@ fn module(text: &str) -> Module {
     let mut steps = Vec::new();
     let mut doc: Vec<&str> = Vec::new();
     let mut expressions = Vec::new();
+    let text = with_whole_attributes(text);
     for line in text.lines() {
         if let Some(comment) = line.strip_prefix("///") {
             doc.push(comment.trim());
@@ -277,6 +283,20 @@ fn module(text: &str) -> Module {
         summary: summary.to_owned(),
         steps,
     }
+}
+
+/// The text with each attribute in one line, also those that are formatted in several.
+fn with_whole_attributes(text: &str) -> String {
+    let mut whole = String::new();
+    let mut open = false;
+    for line in text.lines() {
+        whole.push_str(if open { line.trim() } else { line });
+        open = (open || line.starts_with("#[")) && !line.ends_with(")]");
+        if !open {
+            whole.push('\n');
+        }
+    }
+    whole
 }
 
 /// The expression of a step attribute; steps are top-level functions, so it begins at the margin.
@@ -301,28 +321,44 @@ fn function_name(line: &str) -> String {
 
 /// Our parameter types, with what they mean: `name`, text.
 fn parameters() -> Vec<(String, String)> {
-    let text = read(&root().join("steps/src/parameters.rs"));
+    let mut parameters = Vec::new();
+    for file in step_files() {
+        let text = read(&file);
+        let with_roles = file.ends_with("parameters.rs");
+        parameters.extend(parameters_of(&text, with_roles));
+    }
+    parameters.sort();
+    assert_eq!(parameters.len(), 5, "the parameter types are found");
+    parameters
+}
+
+fn parameters_of(text: &str, with_roles: bool) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     let mut doc: Vec<&str> = Vec::new();
     let mut name = None;
     for line in text.lines() {
         let entry = line.trim().trim_start_matches("#[param(");
+        let item = line
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub ");
+        let is_enum = item.starts_with("enum");
         if let Some(comment) = line.strip_prefix("/// ") {
             doc.push(comment);
         } else if let Some(rest) = entry.strip_prefix("name = \"") {
             name = rest.split('"').next();
-        } else if line.starts_with("pub struct") || line.starts_with("pub enum") {
-            let name = name.take().expect("a parameter type says its name");
-            let mut text = doc.join(" ");
-            if line.starts_with("pub enum") {
-                text.push_str(&roles());
+        } else if is_enum || item.starts_with("struct") {
+            if let Some(name) = name.take() {
+                let mut text = doc.join(" ");
+                if is_enum && with_roles {
+                    text.push_str(&roles());
+                }
+                parameters.push((name.to_owned(), text));
             }
-            parameters.push((name.to_owned(), text));
+            doc.clear();
+        } else if !line.starts_with("#[") && !line.starts_with(' ') && !line.starts_with(')') {
             doc.clear();
         }
     }
-    parameters.sort();
-    assert_eq!(parameters.len(), 3, "the parameter types are found");
     parameters
 }
 

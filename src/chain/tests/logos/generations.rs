@@ -51,6 +51,7 @@ fn output(owner: &str, value: u64) -> Output {
         id: None,
         owner: id(owner),
         value,
+        operation: 0,
     }
 }
 
