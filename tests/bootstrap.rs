@@ -1,10 +1,16 @@
 //! Bootstrap on real processes: order, deadlines, failures, and that nothing is left of a cluster that did not come up.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use async_trait::async_trait;
 
 use openraft_kv::OpenRaftKv;
 use tests::{
@@ -12,10 +18,12 @@ use tests::{
     sleeper::Sleeper,
 };
 use trellis_bootstrap::{
-    BootstrapError, BootstrapRequest, Bootstrapped, ValidationError, bootstrap,
+    ArtifactFile, BootstrapError, BootstrapRequest, Bootstrapped, ConfigChannel, ConfigDelivery,
+    DynError, NodeRecord, Rendering, ValidationError, bootstrap,
 };
 use trellis_domain::{NodeState, ReadinessPolicy};
 use trellis_local::{LocalConfig, LocalDeployer};
+use trellis_runtime::CfgsyncDelivery;
 
 async fn failure(request: BootstrapRequest) -> BootstrapError {
     match bootstrap(request).await {
@@ -105,6 +113,50 @@ async fn a_node_that_does_not_say_who_it_is_does_not_keep_the_scenario_for_ever(
         ("B", "no answer within 5s")
     );
     site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_wait_for_one_another_share_the_time_that_all_of_them_have() {
+    let site = Site::new("shared");
+    let app = Sleeper::default();
+    let nodes = [("A", &[][..]), ("B", &["A"]), ("C", &["B"])];
+    for (name, _) in nodes {
+        app.slow(name, Duration::from_millis(900));
+    }
+    let nodes = nodes.map(|(name, peers)| node(name, peers)).into();
+    let begun = Instant::now();
+    let text = failure(site.request(app, nodes)).await.to_string();
+    let took = begun.elapsed();
+    assert!(
+        text.contains("not ready within 2s") && text.contains("C: not ready"),
+        "{text}"
+    );
+    assert!(took < Duration::from_millis(2600), "it took {took:?}");
+    site.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_quorum_hides_a_node_of_ours_that_never_answered() {
+    for readiness in [
+        ReadinessPolicy::Quorum(2),
+        ReadinessPolicy::SourceAware {
+            managed: 2,
+            total: 2,
+        },
+    ] {
+        let site = Site::new("hangs");
+        let app = Sleeper::default();
+        app.hangs("C");
+        let mut request = site.request(app, vec![node("A", &[]), node("B", &[]), node("C", &[])]);
+        request.spec.readiness = readiness;
+        let text = failure(request).await.to_string();
+        assert!(text.contains("not ready within 2s (at least 2"), "{text}");
+        assert!(
+            text.contains("B: ready") && text.contains("C: not ready; last seen:"),
+            "{text}"
+        );
+        site.assert_clean();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,5 +269,89 @@ async fn a_folder_that_cannot_be_written_is_named() {
         format!("{error}: {source}").contains("/proc/trellis"),
         "{error}: {source}"
     );
+    site.assert_clean();
+}
+
+/// Real delivery that fails when it is told to, and keeps the overrides of whatever was registered.
+#[derive(Clone, Default)]
+struct Moody {
+    fails: Arc<AtomicBool>,
+    registered: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
+}
+
+impl Moody {
+    fn last_overrides(&self) -> Vec<String> {
+        let registered = self.registered.lock().unwrap();
+        let last = registered.last().expect("something was registered");
+        last.keys().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl ConfigDelivery for Moody {
+    async fn open(&self, rendering: Arc<Rendering>) -> Result<Arc<dyn ConfigChannel>, DynError> {
+        Ok(Arc::new(MoodyChannel {
+            moody: self.clone(),
+            channel: CfgsyncDelivery.open(rendering).await?,
+        }))
+    }
+}
+
+struct MoodyChannel {
+    moody: Moody,
+    channel: Arc<dyn ConfigChannel>,
+}
+
+#[async_trait]
+impl ConfigChannel for MoodyChannel {
+    async fn register(&self, node: &NodeRecord) -> Result<(), DynError> {
+        if self.moody.fails.load(Ordering::SeqCst) {
+            return Err("the delivery is away".into());
+        }
+        self.channel.register(node).await?;
+        let overrides = node.spec.overrides.clone();
+        self.moody.registered.lock().unwrap().push(overrides);
+        Ok(())
+    }
+
+    async fn fetch(&self, node: &NodeRecord) -> Result<Vec<ArtifactFile>, DynError> {
+        self.channel.fetch(node).await
+    }
+
+    async fn close(&self) {
+        self.channel.close().await;
+    }
+}
+
+fn overriding(path: &str, value: &str) -> BTreeMap<String, String> {
+    [(path.to_owned(), value.to_owned())].into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overrides_that_were_not_taken_in_are_not_kept_and_two_at_once_both_are() {
+    let site = Site::new("overrides");
+    let (app, moody) = (Sleeper::default(), Moody::default());
+    let mut request = site.request(app, vec![node("A", &[]), node("B", &[])]);
+    request.delivery = Arc::new(moody.clone());
+    let cluster = bootstrap(request).await.unwrap();
+    let fleet = cluster.fleet.as_ref().expect("its nodes are managed");
+    let a = "A".parse().unwrap();
+
+    moody.fails.store(true, Ordering::SeqCst);
+    let lost = overriding("peers", "[lost]");
+    assert!(fleet.override_config(&a, &lost).await.is_err());
+    moody.fails.store(false, Ordering::SeqCst);
+    let kept = overriding("peers.0", "kept");
+    fleet.override_config(&a, &kept).await.unwrap();
+    assert_eq!(moody.last_overrides(), ["peers.0"]);
+
+    let (one, other) = (overriding("peers", "[X]"), overriding("peers.0", "Y"));
+    let both = tokio::join!(
+        fleet.override_config(&a, &one),
+        fleet.override_config(&a, &other)
+    );
+    assert!(both.0.is_ok() && both.1.is_ok());
+    assert_eq!(moody.last_overrides(), ["peers", "peers.0"]);
+    tear_down(cluster).await;
     site.assert_clean();
 }

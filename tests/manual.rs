@@ -10,15 +10,20 @@ use std::{
 use openraft_kv::OpenRaftKv;
 use tests::{
     by_hand::{Workbench, is_there, signal},
+    outsiders::RaftOutsiders,
+    signals::Signals,
     site::Site,
 };
 use trellis::UpClusters;
-use trellis_bootstrap::{AttachProvider as _, BootstrapRequest};
+use trellis_bootstrap::{AttachProvider as _, BootstrapRequest, PlannedOperation, in_one_line};
 use trellis_domain::{
     AttachSpec, Capability, NodeName, NodeState, Operation, OptIns, Origin, Ownership,
-    ScenarioSources, ScenarioSpec,
+    ReadinessPolicy, ScenarioSources, ScenarioSpec,
 };
 use trellis_runtime::{Cluster, Journal};
+use trellis_steps::outsiders::Outsiders as _;
+
+const TOKEN: &str = "correct-horse-battery";
 
 fn workbench() -> Workbench {
     let bench = Workbench::new(env!("CARGO_BIN_EXE_trellis-command"));
@@ -237,14 +242,32 @@ fn a_cluster_can_be_ended_while_it_is_brought_up() {
 }
 
 #[test]
+fn whoever_ends_a_cluster_does_not_wait_for_the_next_one_of_the_same_name() {
+    let bench = workbench();
+    let mut first = bench.up(&["one.toml"]);
+    // A frozen node does not end when it is asked to, so there is time to freeze who asks for it, too.
+    let node = bench.pid("one", "NODE_1");
+    signal(&node, "STOP");
+    let down = bench.stays(&["down"]);
+    first.until("asks: end one");
+    down.signal("STOP");
+    signal(&node, "CONT");
+    assert_eq!(first.ended().0, Some(0));
+
+    let _second = bench.up(&["one.toml"]);
+    down.signal("CONT");
+    let (code, said) = down.ended();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(bench.status("one")["nodes"][0]["state"], "running");
+    bench.done(&["down"]);
+    bench.assert_clean();
+}
+
+#[test]
 fn nodes_of_others_are_watched_and_left_alone() {
     let bench = workbench();
     let _theirs = bench.up(&["one.toml", "--name", "theirs"]);
-    let endpoint = &bench.status("theirs")["nodes"][0]["endpoints"][0];
-    let url = endpoint["url"]
-        .as_str()
-        .expect("an endpoint has a URL")
-        .to_owned();
+    let url = bench.url("theirs", "NODE_1");
     bench.write(
         "seen.toml",
         &format!("[external.PUBLIC_1]\nurl = \"{url}\"\n"),
@@ -309,24 +332,37 @@ fn a_client_of_another_version_is_told_so() {
     assert_eq!(bench.status("one")["phase"], "running");
 }
 
-/// Features attach as this does: through the provider, with what they opt in to.
-async fn attach(bench: &Workbench, site: &Site, opt_ins: OptIns) -> Cluster {
+/// Features attach as this does: through the provider, with nodes that they want to start and stop.
+fn attach_request(
+    bench: &Workbench,
+    site: &Site,
+    cluster: &str,
+    opted_in: &[&str],
+) -> BootstrapRequest {
     let attach = AttachSpec {
         provider: "up".to_owned(),
-        cluster: "demo".to_owned(),
+        cluster: cluster.to_owned(),
     };
     let sources = ScenarioSources::Attached {
         attach,
         external: Vec::new(),
     };
     let mut spec = ScenarioSpec::new("openraft-kv".parse().unwrap(), sources);
-    spec.opt_ins = opt_ins;
+    for node in opted_in {
+        spec.opt_ins.allow(name(node), Capability::Lifecycle);
+    }
     let provider = UpClusters::new(bench.state()).asked_by("run-7");
-    let request = BootstrapRequest {
+    BootstrapRequest {
         spec,
         attach: vec![Arc::new(provider)],
         ..site.request(app(), Vec::new())
-    };
+    }
+}
+
+/// The same as a cluster that is ready.
+async fn attach(bench: &Workbench, site: &Site, opt_ins: OptIns) -> Cluster {
+    let mut request = attach_request(bench, site, "demo", &[]);
+    request.spec.opt_ins = opt_ins;
     Cluster::boot(request, Journal::default()).await.unwrap()
 }
 
@@ -373,6 +409,75 @@ async fn features_borrow_the_nodes_and_do_what_they_opt_in_to() {
     // It is the person's, and stays as the feature left it.
     assert_eq!(bench.status("demo")["phase"], "running");
     assert_eq!(bench.status("demo")["nodes"][1]["state"], "stopped");
+    bench.done(&["down"]);
+    bench.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_opt_in_for_a_node_that_is_down_keeps_nobody_from_the_others() {
+    let bench = workbench();
+    let _up = bench.up(&["demo.toml"]);
+    bench.done(&["stop", "NODE_3"]);
+    let site = Site::new("down");
+    let mut request = attach_request(&bench, &site, "demo", &["NODE_3"]);
+    request.spec.readiness = ReadinessPolicy::Quorum(2);
+    let cluster = Cluster::boot(request, Journal::default()).await.unwrap();
+    assert_eq!(cluster.running().len(), 2);
+    assert_eq!(cluster.missing()[0].name, name("NODE_3"));
+    cluster.release().await.unwrap();
+
+    let mut mistaken = attach_request(&bench, &site, "demo", &["NODE_9"]);
+    mistaken.spec.readiness = ReadinessPolicy::Quorum(2);
+    let error = Cluster::boot(mistaken, Journal::default()).await.err();
+    let error = error.map(|error| in_one_line(&error)).unwrap_or_default();
+    assert!(error.contains("NODE_9"), "{error}");
+    site.assert_clean();
+    bench.done(&["down"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_supervisor_borrows_itself_is_refused_before_anything_is_done() {
+    let bench = workbench();
+    let _theirs = bench.up(&["one.toml", "--name", "theirs"]);
+    let url = bench.url("theirs", "NODE_1");
+    bench.write(
+        "seen.toml",
+        &format!("[external.PUBLIC_1]\nurl = \"{url}\"\n"),
+    );
+    let _seen = bench.up(&["seen.toml"]);
+    let site = Site::new("twice");
+    let mut request = attach_request(&bench, &site, "seen", &["PUBLIC_1"]);
+    request.planned.push(PlannedOperation {
+        node: name("PUBLIC_1"),
+        operation: Operation::Restart,
+        step: "a.feature:5: I restart PUBLIC_1".to_owned(),
+    });
+    let error = Cluster::boot(request, Journal::default()).await.err();
+    let error = error.map(|error| in_one_line(&error)).unwrap_or_default();
+    assert!(
+        error.contains("cannot restart PUBLIC_1: it would need the capability lifecycle"),
+        "{error}"
+    );
+    site.assert_clean();
+    bench.done(&["down", "--cluster", "seen"]);
+    bench.done(&["down"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_credential_of_an_attached_cluster_opens_its_nodes() {
+    let bench = workbench();
+    let outsiders = RaftOutsiders::new(env!("CARGO_BIN_EXE_openraft-kv-node"), Signals::default());
+    let token = Some(TOKEN.parse().unwrap());
+    let theirs = outsiders.start(&[name("LAB_1")], token).await.unwrap();
+    let listing = theirs.attach("static").unwrap().cluster;
+    let attach = format!(
+        "ready_within = \"5s\"\n[attach]\nprovider = \"static\"\ncluster = \"{listing}\"\n"
+    );
+    bench.write("token", TOKEN);
+    let with_token = format!("{attach}credential = {{ bearer = {{ token_file = \"token\" }} }}\n");
+    bench.write("lab.toml", &with_token);
+    let _up = bench.up(&["lab.toml"]);
+    assert_eq!(bench.status("lab")["nodes"][0]["state"], "running");
     bench.done(&["down"]);
     bench.assert_clean();
 }

@@ -48,7 +48,7 @@ Feature: A node gets the files that were prepared for it
 
     Scenario: A node that the bundle does not have is told so at once
       When node "node-9" asks cfgsync for its files
-      Then node "node-9" gets nothing within 10 seconds, because "node-9"
+      Then node "node-9" gets nothing within 10 seconds, because "is not a node of this deployment; known nodes: node-1, node-2"
 
   Rule: What cannot be written as a whole is not written at all
 

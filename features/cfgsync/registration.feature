@@ -60,4 +60,4 @@ Feature: A node waits for the others and is told for whom
 
   Scenario: A node that nobody has files for
     When node "stranger" asks cfgsync for its files
-    Then node "stranger" gets nothing within 20 seconds, because "stranger"
+    Then node "stranger" gets nothing within 20 seconds, because "is not a node of this deployment; known nodes: node-1, node-2, node-3"

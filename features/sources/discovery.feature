@@ -28,7 +28,8 @@ Feature: A cluster that runs already is looked up, and what it lacks is said
             And ALPHA is borrowed
         """
       Then the exit code is 0
-      And it prints "GAMMA"
+      And it prints "lab.yaml lacks GAMMA (it is expected"
+      And the harness left a file "missing.txt" that says "Two of three: GAMMA (it is expected"
 
     Scenario: A cluster that can never have enough nodes fails at once
       Given 2 nodes that somebody else runs
@@ -53,7 +54,7 @@ Feature: A cluster that runs already is looked up, and what it lacks is said
             When the nodes are ready
         """
       Then the exit code is 1
-      And it prints "GAMMA"
+      And it prints "GAMMA (it is expected"
       And the harness took less than 20 seconds
 
     Scenario: A listing without a node is no cluster
@@ -138,3 +139,5 @@ Feature: A cluster that runs already is looked up, and what it lacks is said
         """
       Then the exit code is 2
       And it prints "write env(NAME) instead"
+      And it does not print "s3cretive"
+      And nothing that the harness left says "s3cretive"

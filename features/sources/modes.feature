@@ -82,6 +82,6 @@ Feature: A scenario's nodes may be ours, of a cluster that runs already, or of s
             Given a cluster of 1 node
         """
       Then the exit code is 2
-      And it prints "trellis.toml"
-      And it prints "urll"
-      And it prints "url"
+      And it prints "trellis.toml:2"
+      And it prints "unknown key nodes.LAB_1.urll"
+      And it prints "did you mean url?"

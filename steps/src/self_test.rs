@@ -5,7 +5,12 @@
 mod child;
 mod kept;
 
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cucumber::{gherkin::Step, given, then, when};
 
@@ -300,6 +305,40 @@ fn does_not_print(world: &mut TrellisWorld, text: String) -> StepResult {
         return Err(run.complaint(&format!("the harness printed {text:?}")));
     }
     Ok(())
+}
+
+/// Fails if a file that the harness run left, or what it printed, has this text in it.
+#[given(expr = "nothing that the harness left says {string}")]
+#[when(expr = "nothing that the harness left says {string}")]
+#[then(expr = "nothing that the harness left says {string}")]
+fn nothing_left_says(world: &mut TrellisWorld, text: String) -> StepResult {
+    let written = world.self_test.written()?;
+    let found = written.iter().filter(|(_, written)| says(written, &text));
+    let found: Vec<&str> = found.map(|(what, _)| what.as_str()).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!("it is in {}", found.join(", "))))
+}
+
+/// Fails unless the child left a file of this name that has this text in it.
+#[given(expr = "the harness left a file {string} that says {string}")]
+#[when(expr = "the harness left a file {string} that says {string}")]
+#[then(expr = "the harness left a file {string} that says {string}")]
+fn left_file_says(world: &mut TrellisWorld, file: String, text: String) -> StepResult {
+    let written = world.self_test.written()?;
+    let mut left = written
+        .iter()
+        .filter(|(what, _)| Path::new(what).ends_with(&file));
+    if left.any(|(_, written)| says(written, &text)) {
+        return Ok(());
+    }
+    let run = world.self_test.run()?;
+    Err(run.complaint(&format!("the harness left no {file} that says {text:?}")))
+}
+
+fn says(written: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(written).contains(text)
 }
 
 /// Fails unless the child ran for less than this, or has run for less so far.

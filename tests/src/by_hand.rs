@@ -137,6 +137,19 @@ impl Workbench {
         instance.trim_start_matches("pid ").to_owned()
     }
 
+    /// The first address of a node.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[track_caller]
+    pub fn url(&self, cluster: &str, node: &str) -> String {
+        let status = self.status(cluster);
+        let nodes = status["nodes"].as_array().expect("there are nodes");
+        let found = nodes.iter().find(|found| found["name"] == node);
+        let url = found.and_then(|found| found["endpoints"][0]["url"].as_str());
+        url.expect("the node has an address").to_owned()
+    }
+
     /// Starts a command that stays.
     ///
     /// # Panics

@@ -60,6 +60,7 @@ impl AttachProvider for Signals {
             name: node.name,
             endpoints: node.endpoints,
             credential: node.credential,
+            capabilities: self.capabilities(),
         });
         Ok(Discovery {
             nodes: nodes.collect(),

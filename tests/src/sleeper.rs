@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ struct State {
     events: Vec<String>,
     never_ready: BTreeSet<String>,
     silent: BTreeSet<String>,
+    hanging: BTreeSet<String>,
+    slow: BTreeMap<String, (Duration, Option<Instant>)>,
     unmakeable: BTreeSet<String>,
     networks: BTreeMap<String, String>,
 }
@@ -51,6 +54,16 @@ impl Sleeper {
     /// Makes the node called `node` answer every probe with "not yet".
     pub fn never_ready(&self, node: &str) {
         self.state().never_ready.insert(node.to_owned());
+    }
+
+    /// Makes the node called `node` ready `after` its first probe, not before.
+    pub fn slow(&self, node: &str, after: Duration) {
+        self.state().slow.insert(node.to_owned(), (after, None));
+    }
+
+    /// Makes the node called `node` answer no probe at all.
+    pub fn hangs(&self, node: &str) {
+        self.state().hanging.insert(node.to_owned());
     }
 
     /// Makes the node called `node` ready, but silent about who it is.
@@ -128,9 +141,18 @@ impl Application for Sleeper {
     }
 
     async fn probe(&self, node: &NodeHandle) -> Result<Probe, DynError> {
+        let is_hanging = self.state().hanging.contains(node.name().as_str());
+        if is_hanging {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.state();
         if state.never_ready.contains(node.name().as_str()) {
             return Ok(Probe::NotYet("still dreaming".to_owned()));
+        }
+        if let Some((after, first)) = state.slow.get_mut(node.name().as_str())
+            && first.get_or_insert_with(Instant::now).elapsed() < *after
+        {
+            return Ok(Probe::NotYet("still yawning".to_owned()));
         }
         state.events.push(format!("ready {}", node.name()));
         Ok(Probe::Ready)

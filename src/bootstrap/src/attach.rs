@@ -16,7 +16,7 @@ pub trait AttachProvider: Send + Sync + 'static {
     /// The name that features and reports use, such as `static`.
     fn name(&self) -> &'static str;
 
-    /// What it can do to borrowed nodes that a feature opts in by name, beyond query and submit.
+    /// What it can do to borrowed nodes that a feature opts in by name, beyond query and submit. For a node of its own it may be less, see [`DiscoveredNode::capabilities`].
     fn capabilities(&self) -> CapabilitySet;
 
     /// Looks for the nodes of `cluster` once. It says what there is; whether that is enough is decided by the caller.
@@ -56,6 +56,8 @@ pub struct DiscoveredNode {
     pub endpoints: BTreeSet<Endpoint>,
     /// How a client proves itself to it, where it asks for that.
     pub credential: Option<Credential>,
+    /// What can be done to this one, of what its provider can do at all.
+    pub capabilities: CapabilitySet,
 }
 
 /// A node that should have been found.

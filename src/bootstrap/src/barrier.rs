@@ -70,8 +70,10 @@ pub struct ReadinessBarrier<'a> {
     pub policy: ReadinessPolicy,
     /// Nodes that there should be besides, and that nobody found; they count as not ready.
     pub missing: usize,
-    /// The deadline, from the call.
+    /// The deadline, from `since` on.
     pub within: Duration,
+    /// When the time began; waits after one another share it.
+    pub since: Instant,
     /// Who is told meanwhile.
     pub progress: &'a dyn Progress,
 }
@@ -122,7 +124,7 @@ impl Sightings {
 impl ReadinessBarrier<'_> {
     /// Waits, and says which nodes are ready; under a quorum that may be fewer than all.
     ///
-    /// A policy that is met is not enough while a node of ours has not answered at all: it may be about to end, and no quorum hides that. At the deadline the policy alone decides.
+    /// A policy that is met is not enough while a node of ours has not answered at all: it may be about to end, or hang, and no quorum hides that. One that has not answered by the deadline has failed.
     ///
     /// # Errors
     /// [`BootstrapError::Exited`] as soon as a managed node ends, [`BootstrapError::NotReady`] at the deadline, [`BootstrapError::NeverReady`] when waiting cannot help.
@@ -130,7 +132,7 @@ impl ReadinessBarrier<'_> {
     /// # Cancel safety
     /// Dropping it stops asking; nothing else.
     pub async fn wait(&self, nodes: &[NodeHandle]) -> Result<BTreeSet<NodeName>, BootstrapError> {
-        let deadline = Instant::now() + self.within;
+        let deadline = self.since + self.within;
         let sightings = Sightings::default();
         let mut ready = BTreeSet::new();
         let mut watches: FuturesUnordered<_> = nodes
@@ -139,11 +141,9 @@ impl ReadinessBarrier<'_> {
             .collect();
         let mut next_report = Instant::now() + PROGRESS_EVERY;
         loop {
-            let verdict = self.policy.judge(self.tally(nodes, &ready));
-            match verdict {
-                ReadinessVerdict::Ready if self.all_heard(nodes, &ready, &sightings) => {
-                    return Ok(ready);
-                }
+            let unheard = self.unheard(nodes, &ready, &sightings);
+            match self.policy.judge(self.tally(nodes, &ready, 0)) {
+                ReadinessVerdict::Ready if unheard == 0 => return Ok(ready),
                 ReadinessVerdict::Ready | ReadinessVerdict::NotYet => {}
                 ReadinessVerdict::Impossible => {
                     let nodes = self.describe(nodes, &ready, &sightings).await;
@@ -173,7 +173,6 @@ impl ReadinessBarrier<'_> {
                     let seen = waiting_for(nodes, &ready, &sightings);
                     self.progress.waiting(&self.policy.to_string(), &seen, left);
                 }
-                Ok(None) | Err(_) if verdict == ReadinessVerdict::Ready => return Ok(ready),
                 Ok(None) => {
                     return Err(BootstrapError::NeverReady {
                         policy: self.policy,
@@ -181,6 +180,12 @@ impl ReadinessBarrier<'_> {
                     });
                 }
                 Err(_) => {
+                    // Who of ours was not heard until now has failed.
+                    let failed = self.unheard(nodes, &ready, &sightings);
+                    let tally = self.tally(nodes, &ready, failed);
+                    if self.policy.judge(tally) == ReadinessVerdict::Ready {
+                        return Ok(ready);
+                    }
                     return Err(BootstrapError::NotReady {
                         policy: self.policy,
                         within: self.within,
@@ -205,30 +210,35 @@ impl ReadinessBarrier<'_> {
         }
     }
 
-    fn tally(&self, nodes: &[NodeHandle], ready: &BTreeSet<NodeName>) -> ReadinessTally {
+    fn tally(
+        &self,
+        nodes: &[NodeHandle],
+        ready: &BTreeSet<NodeName>,
+        managed_failed: usize,
+    ) -> ReadinessTally {
         let managed = || nodes.iter().filter(|node| node.is_managed());
         ReadinessTally {
             total: nodes.len() + self.missing,
             ready: ready.len(),
             managed: managed().count(),
             managed_ready: managed().filter(|node| ready.contains(node.name())).count(),
-            // A managed node that ends fails the barrier at once, whatever the policy.
-            managed_failed: 0,
+            managed_failed,
         }
     }
 
-    /// Whether every node of ours was ready or has answered at least once.
-    fn all_heard(
+    /// How many nodes of ours have neither been ready nor answered even once.
+    fn unheard(
         &self,
         nodes: &[NodeHandle],
         ready: &BTreeSet<NodeName>,
         sightings: &Sightings,
-    ) -> bool {
+    ) -> usize {
         let ours = nodes
             .iter()
             .filter(|node| self.control.is_some() && node.is_managed());
         ours.map(NodeHandle::name)
-            .all(|name| ready.contains(name) || sightings.has_answered(name))
+            .filter(|name| !ready.contains(*name) && !sightings.has_answered(name))
+            .count()
     }
 
     async fn describe(

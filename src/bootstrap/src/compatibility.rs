@@ -119,7 +119,21 @@ mod tests {
 
     /// Nodes with a network and an auth class each.
     fn nodes(said: &[(&str, Option<&str>, Option<&str>)]) -> Vec<NodeHandle> {
-        let sightings = said.iter().zip(1..).map(|((name, network, auth), port)| {
+        let said = said.iter().map(|(name, network, auth)| {
+            let identity = NetworkIdentity {
+                network: network.map(str::to_owned),
+                auth: auth.map(str::to_owned),
+                ..NetworkIdentity::default()
+            };
+            (*name, identity)
+        });
+        nodes_that_say(said)
+    }
+
+    fn nodes_that_say<'a>(
+        said: impl IntoIterator<Item = (&'a str, NetworkIdentity)>,
+    ) -> Vec<NodeHandle> {
+        let sightings = said.into_iter().zip(1..).map(|((name, identity), port)| {
             let origin = Origin::External {
                 listed_in: "a.feature:2".into(),
             };
@@ -128,11 +142,7 @@ mod tests {
             sighting
                 .endpoints
                 .insert(Endpoint::new("http".parse().unwrap(), &url).unwrap());
-            sighting.network = NetworkIdentity {
-                network: network.map(str::to_owned),
-                auth: auth.map(str::to_owned),
-                ..NetworkIdentity::default()
-            };
+            sighting.network = identity;
             sighting
         });
         let mut inventory = NodeInventory::default();
@@ -158,6 +168,35 @@ mod tests {
                 r#"auth is "basic" on A and "bearer" on C"#
             ]
         );
+    }
+
+    #[test]
+    fn each_field_keeps_nodes_apart_that_state_it_differently() {
+        type Field = fn(&mut NetworkIdentity) -> &mut Option<String>;
+        let fields: [(&str, Field); 5] = [
+            ("network", |said| &mut said.network),
+            ("genesis", |said| &mut said.genesis),
+            ("protocol", |said| &mut said.protocol),
+            ("api", |said| &mut said.api),
+            ("auth", |said| &mut said.auth),
+        ];
+        let nothing = NetworkIdentity::default();
+        let known = nothing.fields().map(|(name, _)| name);
+        assert_eq!(fields.map(|(name, _)| name), known);
+        for (name, field) in fields {
+            let say = |value: &str| {
+                let mut identity = NetworkIdentity::default();
+                *field(&mut identity) = Some(value.to_owned());
+                identity
+            };
+            let alike = nodes_that_say([("A", say("one")), ("B", say("one"))]);
+            assert_eq!(incompatibilities(&alike), [], "{name}");
+            let apart = nodes_that_say([("A", say("one")), ("B", say("another"))]);
+            assert_eq!(
+                in_words(&incompatibilities(&apart)),
+                [format!(r#"{name} is "one" on A and "another" on B"#)]
+            );
+        }
     }
 
     #[test]

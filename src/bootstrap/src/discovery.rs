@@ -81,9 +81,9 @@ pub(crate) async fn discover(
                 shown(attach)
             ));
         }
-        let capabilities = attached_capabilities(&*request.app, provider, &found);
         let credential = request.spec.attached_credential.as_ref();
-        borrowed.sightings = attached(attach, &found, capabilities, credential);
+        let offered = offered(provider, &found);
+        borrowed.sightings = attached(&*request.app, attach, &found, offered, credential);
         borrowed.missing = found.missing;
         borrowed.operations = found.operations;
     }
@@ -150,11 +150,12 @@ fn can_be_met(policy: ReadinessPolicy, spec: &ScenarioSpec, found: &Discovery) -
     policy.judge(best) == ReadinessVerdict::Ready
 }
 
-/// Step 3 for attached nodes.
+/// Step 3 for attached nodes: each can do what its application allows of what is `offered` for it.
 fn attached(
+    app: &dyn Application,
     attach: &AttachSpec,
     found: &Discovery,
-    capabilities: CapabilitySet,
+    offered: CapabilitySet,
     usual: Option<&Credential>,
 ) -> Vec<NodeSighting> {
     let sighting = |node: &crate::DiscoveredNode| {
@@ -162,7 +163,9 @@ fn attached(
             cluster: shown(attach),
         };
         let mut sighting = NodeSighting::new(node.name.clone(), origin);
-        sighting.capabilities = capabilities;
+        sighting.capabilities = CapabilitySet::BORROWED
+            .union(offered.intersection(node.capabilities))
+            .intersection(app.capabilities());
         sighting.endpoints.clone_from(&node.endpoints);
         sighting.credential = node.credential.as_ref().or(usual).cloned();
         sighting.network = authenticated(sighting.credential.as_ref());
@@ -171,19 +174,12 @@ fn attached(
     found.nodes.iter().map(sighting).collect()
 }
 
-/// What the application allows of what the provider can; only operations that were handed over count.
-fn attached_capabilities(
-    app: &dyn Application,
-    provider: &dyn AttachProvider,
-    found: &Discovery,
-) -> CapabilitySet {
-    let offered = match found.operations {
+/// What the provider can do to nodes that are opted in; only operations that were handed over count.
+fn offered(provider: &dyn AttachProvider, found: &Discovery) -> CapabilitySet {
+    match found.operations {
         Some(_) => provider.capabilities().intersection(CapabilitySet::OPT_IN),
         None => CapabilitySet::NONE,
-    };
-    CapabilitySet::BORROWED
-        .union(offered)
-        .intersection(app.capabilities())
+    }
 }
 
 /// Step 3 for external nodes: nothing but an address is known of them, so nothing but query and submit can be done.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use trellis_domain::{CapabilitySet, ManagedNode, NodeName, NodeSighting, Origin, UnknownNode};
 
 use crate::{
@@ -29,6 +30,8 @@ pub struct Fleet {
     rendering: Arc<Rendering>,
     channel: Arc<dyn ConfigChannel>,
     members: Mutex<BTreeMap<NodeName, NodeRecord>>,
+    /// Of each node, so that two changes of one node follow each other.
+    changes: Mutex<BTreeMap<NodeName, Arc<AsyncMutex<()>>>>,
 }
 
 impl Fleet {
@@ -58,6 +61,7 @@ impl Fleet {
             network,
             indices_after: 0,
             members: Mutex::default(),
+            changes: Mutex::default(),
         })
     }
 
@@ -101,6 +105,8 @@ impl Fleet {
             .buffered(PLACES_MAX)
             .try_collect()
             .await?;
+        self.rendering
+            .admit(nodes.iter().map(|node| node.name.clone()));
         if founding {
             self.rendering
                 .expect(nodes.iter().map(|node| node.name.clone()));
@@ -116,17 +122,28 @@ impl Fleet {
     async fn register_all(&self, nodes: &[ManagedNode]) -> Result<(), BootstrapError> {
         let names: Vec<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
         stream::iter(names.into_iter().map(Ok))
-            .try_for_each_concurrent(PLACES_MAX, |name| async move { self.register(&name).await })
+            .try_for_each_concurrent(PLACES_MAX, |name| async move {
+                self.register(&self.member(&name)?).await
+            })
             .await
     }
 
-    /// Makes a member known to the delivery as it is now.
-    async fn register(&self, node: &NodeName) -> Result<(), BootstrapError> {
-        let registered = self.channel.register(&self.member(node)?).await;
+    /// Makes a member known to the delivery as `record` has it.
+    async fn register(&self, record: &NodeRecord) -> Result<(), BootstrapError> {
+        let registered = self.channel.register(record).await;
         registered.map_err(|source| BootstrapError::Delivery {
-            node: node.clone(),
+            node: record.plan.name.clone(),
             source,
         })
+    }
+
+    /// The turn of whoever changes `node`.
+    async fn turn(&self, node: &NodeName) -> OwnedMutexGuard<()> {
+        let turns = {
+            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(changes.entry(node.clone()).or_default())
+        };
+        turns.lock_owned().await
     }
 
     /// Makes a placed node a member, with the next index.
@@ -157,12 +174,14 @@ impl Fleet {
     /// # Errors
     /// What the backend could not reserve.
     pub async fn replace_ports(&self, node: &NodeName) -> Result<NodeSighting, BootstrapError> {
+        let _turn = self.turn(node).await;
         let mut member = self.member(node)?;
         let placement: Placement = self.control.replace_ports(node, &self.app.ports()).await?;
         member.plan.addresses = placement.addresses;
         let sighting = self.sighting(&member.plan)?;
-        self.members().insert(node.clone(), member);
-        self.register(node).await?;
+        // It has these ports now, whether that can be told or not.
+        self.members().insert(node.clone(), member.clone());
+        self.register(&member).await?;
         Ok(sighting)
     }
 
@@ -201,17 +220,20 @@ impl Fleet {
     /// Adds configuration overrides to a node, after checking that they fit; [`Fleet::configure`] writes them.
     ///
     /// # Errors
-    /// An override that does not fit; none of them is kept then.
+    /// An override that does not fit, or a delivery that does not take it in; none of them is kept then.
     pub async fn override_config(
         &self,
         node: &NodeName,
         overrides: &BTreeMap<String, String>,
     ) -> Result<(), BootstrapError> {
+        let _turn = self.turn(node).await;
         let mut member = self.member(node)?;
         member.spec.overrides.extend(overrides.clone());
         self.rendering.files(&member, self.members().values())?;
+        self.register(&member).await?;
+        // Not before that has succeeded: what was refused must not come back with a later change.
         self.members().insert(node.clone(), member);
-        self.register(node).await
+        Ok(())
     }
 
     /// Ends every node and removes everything that the cluster kept. May be called again.

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use trellis_domain::{
     ManagedNode, NodeHandle, NodeName, NodeState, Operation, OptIns, Permit, ReadinessPolicy,
     UnknownIdentity,
@@ -146,6 +147,7 @@ impl Settling<'_> {
             policy,
             missing,
             within,
+            since: Instant::now(),
             progress: self.progress,
         };
         let ready = barrier.wait(nodes).await?;

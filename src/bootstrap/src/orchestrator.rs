@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use trellis_domain::{
@@ -147,11 +148,13 @@ impl Attempt<'_> {
         let app = &*self.request.app;
         let asked = ask_borrowed(app, borrowed.sightings, &*self.request.progress).await?;
         let managed = self.deploy(&asked).await?;
-        let inventory = SharedInventory::new(self.merge(managed, &asked)?);
+        let inventory = SharedInventory::new(self.merge(managed, &asked, &borrowed.missing)?);
         self.inventory = Some(inventory.clone());
-        self.apply_policy(&inventory).await?;
+        // However deep nodes depend on one another, the scenario's time is one.
+        let since = Instant::now();
+        self.apply_policy(&inventory, since).await?;
         let ready = self
-            .await_readiness(&inventory, borrowed.missing.len())
+            .await_readiness(&inventory, borrowed.missing.len(), since)
             .await?;
         let unknown = Preflight {
             app,
@@ -206,6 +209,7 @@ impl Attempt<'_> {
         &self,
         managed: Vec<NodeSighting>,
         borrowed: &[Asked],
+        missing: &[MissingNode],
     ) -> Result<NodeInventory, BootstrapError> {
         let spec = &self.request.spec;
         let mut inventory = NodeInventory::adopting(spec.adopted.clone());
@@ -214,7 +218,9 @@ impl Attempt<'_> {
         for name in silent(&inventory, borrowed) {
             inventory.set_state(&name, NodeState::Unreachable)?;
         }
-        for (name, _) in spec.opt_ins.iter() {
+        // What may be done to a node that is down just now is no mistake; nothing is done to it.
+        let is_missing = |name: &NodeName| missing.iter().any(|missing| missing.name == *name);
+        for (name, _) in spec.opt_ins.iter().filter(|(name, _)| !is_missing(name)) {
             inventory.node(name)?;
         }
         preflight::check_operations(&inventory, &self.request.planned, &spec.opt_ins)?;
@@ -224,7 +230,11 @@ impl Attempt<'_> {
     }
 
     /// Step 6: tells managed nodes of their peers and starts them, as many at once as their connections allow.
-    async fn apply_policy(&self, inventory: &SharedInventory) -> Result<(), BootstrapError> {
+    async fn apply_policy(
+        &self,
+        inventory: &SharedInventory,
+        since: Instant,
+    ) -> Result<(), BootstrapError> {
         let Some(fleet) = &self.fleet else {
             return Ok(());
         };
@@ -238,7 +248,7 @@ impl Attempt<'_> {
             launch_all(fleet, inventory, &names).await?;
             if position < last {
                 // Who waits for a node waits for that node, whatever may do for the whole cluster.
-                let barrier = self.barrier(ReadinessPolicy::AllReady, 0);
+                let barrier = self.barrier(ReadinessPolicy::AllReady, 0, since);
                 barrier.wait(&handles(inventory, &names)?).await?;
             }
         }
@@ -250,20 +260,27 @@ impl Attempt<'_> {
         &self,
         inventory: &SharedInventory,
         missing: usize,
+        since: Instant,
     ) -> Result<Vec<NodeHandle>, BootstrapError> {
         let nodes: Vec<NodeHandle> = inventory.snapshot().nodes().cloned().collect();
-        let barrier = self.barrier(self.request.spec.readiness, missing);
+        let barrier = self.barrier(self.request.spec.readiness, missing, since);
         let ready = barrier.wait(&nodes).await?;
         mark_running(inventory, &ready)
     }
 
-    fn barrier(&self, policy: ReadinessPolicy, missing: usize) -> ReadinessBarrier<'_> {
+    fn barrier(
+        &self,
+        policy: ReadinessPolicy,
+        missing: usize,
+        since: Instant,
+    ) -> ReadinessBarrier<'_> {
         ReadinessBarrier {
             app: &self.request.app,
             control: self.fleet.as_ref().map(|fleet| fleet.control()),
             policy,
             missing,
             within: self.request.spec.ready_within,
+            since,
             progress: &*self.request.progress,
         }
     }

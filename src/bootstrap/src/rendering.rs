@@ -33,6 +33,8 @@ pub struct Rendering {
 struct Known {
     /// Nodes without which nobody can start: those that the cluster begins with.
     founders: BTreeSet<NodeName>,
+    /// All nodes that are ours, founders among them; nobody else registers.
+    placed: BTreeSet<NodeName>,
     /// Nodes of others, which never register.
     borrowed: Vec<PeerPlan>,
 }
@@ -54,6 +56,22 @@ impl Rendering {
     /// Every node is told of these nodes of others from now on.
     pub fn set_borrowed_peers(&self, peers: Vec<PeerPlan>) {
         self.known().borrowed = peers;
+    }
+
+    /// These are nodes of the cluster from now on, and may register.
+    pub fn admit(&self, placed: impl IntoIterator<Item = NodeName>) {
+        self.known().placed.extend(placed);
+    }
+
+    /// Whether `name` is a node of the cluster.
+    pub fn admits(&self, name: &str) -> bool {
+        name.parse()
+            .is_ok_and(|name: NodeName| self.known().placed.contains(&name))
+    }
+
+    /// The nodes of the cluster.
+    pub fn admitted(&self) -> Vec<NodeName> {
+        self.known().placed.iter().cloned().collect()
     }
 
     /// Those that have to register before anybody gets files.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// When a cluster counts as ready.
 ///
-/// No policy hides a failed managed deployment: a managed node that ended is [`ReadinessVerdict::Impossible`] under each of them.
+/// No policy hides a failed managed deployment: a managed node that ended, or that never answered while there was time, is [`ReadinessVerdict::Impossible`] under each of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadinessPolicy {
     /// Every known node is ready.
@@ -36,7 +36,7 @@ pub struct ReadinessTally {
     pub managed: usize,
     /// Of these, ready ones.
     pub managed_ready: usize,
-    /// Of the managed, those that ended before they were ready.
+    /// Of the managed, those that ended before they were ready, and at the deadline those that never answered.
     pub managed_failed: usize,
 }
 

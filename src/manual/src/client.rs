@@ -2,13 +2,16 @@
 
 use std::{io, path::Path, time::Duration};
 
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep},
+};
 use trellis_bootstrap::LogTail;
 use trellis_domain::NodeName;
 
 use crate::{
-    Action, ClientError, ClusterName, ClusterStatus, Done, Released, Supervision, WireError,
-    known_clusters,
+    Action, ClientError, ClusterName, ClusterStatus, Done, Released, Supervision, SupervisorId,
+    WireError, known_clusters,
     place::Place,
     protocol::{Ask, Hello, Reply, Request, VERSION},
     wire::Wire,
@@ -18,12 +21,16 @@ use crate::{
 const SILENT_MAX: Duration = Duration::from_secs(15);
 /// How long a supervisor may take to end after it has said what it released.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether a supervisor still holds its cluster.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A cluster that runs, seen from another process.
 #[derive(Debug, Clone)]
 pub struct ClusterClient {
     name: ClusterName,
     place: Place,
+    /// Who supervised it when it was found.
+    supervisor: Option<SupervisorId>,
     /// Who asks, for the supervisor's own record.
     by: String,
 }
@@ -36,9 +43,10 @@ impl ClusterClient {
     pub fn find(state: &Path, name: &ClusterName, by: &str) -> Result<Self, ClientError> {
         let place = Place::of(state, name);
         match place.supervision()? {
-            Supervision::Live(_) => Ok(Self {
+            Supervision::Live(supervisor) => Ok(Self {
                 name: name.clone(),
                 place,
+                supervisor,
                 by: by.to_owned(),
             }),
             Supervision::Dead(supervisor) => Err(ClientError::Killed {
@@ -134,18 +142,23 @@ impl ClusterClient {
         // It keeps the connection until it ends; the lock is let go of in the same moment.
         let gone = wire.closed(GONE_WITHIN).await;
         gone.map_err(|source| self.wire_error(source))?;
-        let place = self.place.clone();
-        let free = tokio::task::spawn_blocking(move || place.wait_until_free());
-        match tokio::time::timeout(GONE_WITHIN, free).await {
-            Ok(Ok(free)) => free?,
-            Ok(Err(_)) => return Err(self.confused()),
-            Err(_) => {
+        self.until_gone().await?;
+        Ok(released)
+    }
+
+    /// Waits until the supervisor that was found does not hold the cluster any more; one that has brought up another of the same name since is nobody to wait for.
+    async fn until_gone(&self) -> Result<(), ClientError> {
+        let here = Supervision::Live(self.supervisor.clone());
+        let deadline = Instant::now() + GONE_WITHIN;
+        while self.place.supervision()? == here {
+            if Instant::now() >= deadline {
                 return Err(self.wire_error(WireError::Silent {
                     within: GONE_WITHIN,
                 }));
             }
+            sleep(LOOK_EVERY).await;
         }
-        Ok(released)
+        Ok(())
     }
 
     /// Asks, and gives the first reply that says something.

@@ -2,7 +2,7 @@
 //!
 //! `<state>/clusters/<name>` holds a lock file that says who the supervisor is, and its control socket; only the user may enter.
 //! The lock is the truth: the kernel lets go of it when the supervisor ends, however it ends. A file or a socket that is merely there proves nothing.
-//! To look whether a lock is free is to hold it for a moment; so whoever looks, claims or releases passes a gate, one at a time, and nobody takes a look for a supervisor.
+//! To look whether a lock is free is to hold it for a moment; so whoever looks, claims or releases passes a gate, one at a time, and nobody takes a look for a supervisor. Within the gate nobody waits for anything, since all others wait for the gate.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -118,18 +118,6 @@ impl Place {
             Ok(()) => Ok(Supervision::Dead(read(&lock))),
             Err(TryLockError::WouldBlock) => Ok(Supervision::Live(read(&lock))),
             Err(TryLockError::Error(source)) => Err(fail("lock", &path, source)),
-        }
-    }
-
-    /// Blocks until the cluster has no supervisor; for one that has said that it is about to end.
-    pub(crate) fn wait_until_free(&self) -> Result<(), PlaceError> {
-        let path = self.folder.join(LOCK);
-        let _gate = pass_gate(&self.clusters)?;
-        match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            opened => opened
-                .and_then(|lock| lock.lock())
-                .map_err(|source| fail("wait for", &path, source)),
         }
     }
 

@@ -7,7 +7,7 @@ use trellis_bootstrap::{
     AttachError, AttachProvider, DiscoveredNode, Discovery, Instance, LogTail, MissingNode,
     NodeOperations, ProviderError, StopReport, in_one_line,
 };
-use trellis_domain::{Capability, CapabilitySet, NodeName, Operation, Permit};
+use trellis_domain::{Capability, CapabilitySet, NodeName, Operation, Ownership, Permit};
 
 use crate::{
     Action, ClientError, ClusterClient, ClusterName, ClusterStatus, Done, NodeStatus, Phase,
@@ -102,11 +102,18 @@ impl AttachProvider for UpClusters {
     }
 }
 
+/// A node as features may borrow it. What the supervisor borrows itself, it does nothing to for anybody.
 fn discovered(node: NodeStatus) -> DiscoveredNode {
+    let is_its_own = node.ownership == Ownership::Owned.to_string();
     DiscoveredNode {
         name: node.name,
         endpoints: node.endpoints.into_iter().collect(),
         credential: None,
+        capabilities: if is_its_own {
+            node.capabilities
+        } else {
+            CapabilitySet::NONE
+        },
     }
 }
 

@@ -12,12 +12,12 @@ use std::{
 
 use thiserror::Error;
 use trellis_domain::{
-    AppName, AttachSpec, ExternalNode, ManagedNode, NodeName, ReadinessPolicy, ScenarioSources,
+    AppName, Credential, ExternalNode, ManagedNode, NodeName, ReadinessPolicy, ScenarioSources,
     ScenarioSpec, SourcesError,
 };
 use trellis_settings::{
-    ClusterSettings, CredentialError, Environment, NodeSettings, Section, SettingsError,
-    read_document,
+    ClusterSettings, CredentialError, CredentialSource, Environment, NodeSettings, Section,
+    SettingsError, read_document,
 };
 
 use crate::ClusterName;
@@ -35,8 +35,8 @@ pub struct UpSpec {
     pub deployer: Option<String>,
     /// The nodes to start.
     pub nodes: Vec<ManagedNode>,
-    /// The cluster to attach to.
-    pub attach: Option<AttachSpec>,
+    /// The cluster to attach to, and how to prove oneself to its nodes.
+    pub attach: Option<ClusterSettings>,
     /// Nodes that run already.
     pub external: Vec<NodeSettings>,
     /// When the cluster counts as ready.
@@ -71,10 +71,10 @@ pub enum SpecError {
         file: PathBuf,
     },
     /// A credential cannot be had.
-    #[error("the credential of {node} cannot be had")]
+    #[error("the credential of {of} cannot be had")]
     Credential {
-        /// Whose credential.
-        node: NodeName,
+        /// Whose credential: a node, or an attached cluster.
+        of: String,
         /// Why.
         #[source]
         source: CredentialError,
@@ -127,8 +127,11 @@ impl UpSpec {
         let external = self.external.iter();
         let external = external.map(|node| external_node(node, environment));
         let external = external.collect::<Result<Vec<_>, _>>()?;
-        let sources = match self.attach.clone() {
-            Some(attach) => ScenarioSources::Attached { attach, external },
+        let sources = match &self.attach {
+            Some(cluster) => ScenarioSources::Attached {
+                attach: cluster.attach.clone(),
+                external,
+            },
             None if self.nodes.is_empty() && !external.is_empty() => {
                 ScenarioSources::ExternalOnly { external }
             }
@@ -142,6 +145,10 @@ impl UpSpec {
             source,
         })?;
         let mut spec = ScenarioSpec::new(app, sources);
+        if let Some(cluster) = &self.attach {
+            let of = format!("the cluster {}", cluster.attach.cluster);
+            spec.attached_credential = resolved(cluster.credential.as_ref(), environment, of)?;
+        }
         spec.readiness = self.readiness;
         spec.ready_within = self.ready_within.unwrap_or(spec.ready_within);
         Ok(spec)
@@ -153,17 +160,23 @@ fn external_node(
     environment: &Environment,
 ) -> Result<ExternalNode, SpecError> {
     let credential = node.credential.as_ref();
-    let credential = credential.map(|source| source.resolve(environment));
-    let credential = credential.transpose();
     Ok(ExternalNode {
         name: node.name.clone(),
         endpoints: node.endpoints.clone(),
         listed_in: node.listed_in.clone(),
-        credential: credential.map_err(|source| SpecError::Credential {
-            node: node.name.clone(),
-            source,
-        })?,
+        credential: resolved(credential, environment, node.name.to_string())?,
     })
+}
+
+/// The credential itself, where there is one; it is that `of` somebody.
+fn resolved(
+    source: Option<&CredentialSource>,
+    environment: &Environment,
+    of: String,
+) -> Result<Option<Credential>, SpecError> {
+    let resolved = source.map(|source| source.resolve(environment));
+    let resolved = resolved.transpose();
+    resolved.map_err(|source| SpecError::Credential { of, source })
 }
 
 fn of_file(file: &Path, mut root: Section<'_>) -> UpSpec {
@@ -175,7 +188,7 @@ fn of_file(file: &Path, mut root: Section<'_>) -> UpSpec {
         app: root.parsed("app", str::parse),
         deployer: root.text("deployer"),
         nodes: nodes(&mut root),
-        attach: attach.flatten().map(|cluster| cluster.attach),
+        attach: attach.flatten(),
         external: external.map(externals).unwrap_or_default(),
         readiness: readiness(&mut root),
         ready_within: root.duration("ready_within"),
@@ -348,6 +361,27 @@ mod tests {
         assert!(matches!(external, ScenarioSources::ExternalOnly { .. }));
         let cycle = "[nodes.A]\nconnected_to = [\"A\"]\n";
         assert!(matches!(scenario(cycle), Err(SpecError::Sources { .. })));
+    }
+
+    #[test]
+    fn the_credential_of_an_attached_cluster_is_had_or_its_lack_is_told() {
+        let attach = "[attach]\nprovider = \"up\"\ncluster = \"demo\"\n";
+        assert_eq!(scenario(attach).unwrap().attached_credential, None);
+        let with = |variable: &str| {
+            scenario(&format!(
+                "{attach}credential = {{ bearer = {{ token_env = \"{variable}\" }} }}\n"
+            ))
+        };
+        let credential = with("TOKEN").unwrap().attached_credential.unwrap();
+        assert_eq!(
+            credential,
+            Credential::Bearer("correct horse".parse().unwrap())
+        );
+        let error = with("NO_SUCH").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the credential of the cluster demo cannot be had"
+        );
     }
 
     #[test]

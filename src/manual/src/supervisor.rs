@@ -12,8 +12,8 @@ use std::{
 use tokio::{net::UnixListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trellis_bootstrap::{
-    Application, AttachProvider, BootstrapRequest, ClusterRequest, Deployer, Progress, RunLedger,
-    in_one_line,
+    Application, AttachProvider, BootstrapError, BootstrapRequest, ClusterRequest, Deployer,
+    LedgerError, Progress, Resource, RunLedger, in_one_line,
 };
 use trellis_domain::{NodeName, Ownership, RunId, ScenarioSpec};
 use trellis_report::inventory_table;
@@ -141,21 +141,43 @@ async fn keep(
         result = live(request, claim.place(), ledger, &desk) => result,
         () = serving => unreachable!("it serves for as long as it is asked to"),
     };
-    let released = match &result {
+    let closed = ledger.close();
+    let mut released = match &result {
         Ok((released, _)) => released.clone(),
         Err(_) => Released::default(),
     };
-    desk.released.send_replace(Some(released));
+    released.left = released.left.or_else(|| left_behind(&closed));
+    desk.released.send_replace(Some(released.clone()));
     tracker.close();
     // A client that takes nothing must not keep us here.
     let _ = timeout(ANSWERED_WITHIN, tracker.wait()).await;
-    ledger.close()?;
-    let (released, interrupted) = result?;
+    if let (Err(_), Some(left)) = (&result, &released.left) {
+        request.progress.note(left);
+    }
+    // Why it did not come up says more than what cannot be said of its leftovers.
+    let (_, interrupted) = result?;
     Ok(Ended {
         released,
         interrupted,
         _farewells: farewells,
     })
+}
+
+/// What the ledger still lists after all was released, in words; nothing when it is empty.
+fn left_behind(closed: &Result<Vec<Resource>, LedgerError>) -> Option<String> {
+    let left = match closed {
+        Ok(left) if left.is_empty() => return None,
+        Ok(left) => left,
+        Err(error) => return Some(in_one_line(error)),
+    };
+    let left: Vec<String> = left
+        .iter()
+        .map(|resource| format!("{} {} ({})", resource.kind, resource.id, resource.backend))
+        .collect();
+    Some(format!(
+        "left behind: {}; `trellis clean` removes it",
+        left.join(", ")
+    ))
 }
 
 fn broken(error: &io::Error) -> UpError {
@@ -217,7 +239,7 @@ async fn boot(
     match booting.await {
         Err(panic) => Err(UpError::Broken(panic.to_string())),
         Ok(Ok(cluster)) => Ok(Some(cluster)),
-        Ok(Err(_)) if request.end.is_cancelled() => Ok(None),
+        Ok(Err(BootstrapError::Cancelled(_))) => Ok(None),
         Ok(Err(source)) => Err(UpError::Bootstrap {
             name: request.name.clone(),
             kept: kept.exists().then_some(kept),
@@ -256,5 +278,31 @@ async fn release(cluster: &Cluster) -> Released {
             .await
             .err()
             .map(|error| in_one_line(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ledger_still_lists_is_told_and_an_empty_one_is_not() {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = RunLedger::open(state.path(), "up-demo-1".parse().unwrap()).unwrap();
+        let resource = Resource {
+            backend: "local".to_owned(),
+            kind: "folder".to_owned(),
+            id: "/srv/demo".to_owned(),
+        };
+        ledger.own(&resource).unwrap();
+        assert_eq!(
+            left_behind(&ledger.close()).unwrap(),
+            "left behind: folder /srv/demo (local); `trellis clean` removes it"
+        );
+        ledger.removed(&resource).unwrap();
+        assert_eq!(left_behind(&ledger.close()), None);
+        // It is closed already.
+        let unreadable = left_behind(&ledger.close()).unwrap();
+        assert!(unreadable.starts_with("cannot read"), "{unreadable}");
     }
 }

@@ -3,9 +3,9 @@
 //! Older runs are removed when a new one begins: never one that is still live, and never a folder that does not carry our marker.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -18,6 +18,8 @@ const MARKER: &str = ".trellis-run";
 const LATEST: &str = "latest";
 /// How many runs are kept, the new one included.
 const RUNS_MAX: usize = 10;
+/// What scenarios went on without, one node a line.
+const MISSING: &str = "missing.txt";
 /// The most characters of a feature's or scenario's name in a path.
 const SLUG_CHARS_MAX: usize = 60;
 
@@ -90,6 +92,29 @@ impl RunFolder {
     /// Where it is, absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes down that the scenario called `title` goes on without `nodes`, each with the reason; whether it passes or not.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn note_missing<N: fmt::Display>(
+        &self,
+        title: &str,
+        nodes: &[N],
+    ) -> Result<(), RunFolderError> {
+        let path = self.path.join(MISSING);
+        let line = |node: &N| format!("{title}: {node}\n");
+        let lines = nodes.iter().map(line).collect::<Vec<_>>().concat();
+        // In one write, so that lines of scenarios that run at the same time are not mixed.
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(lines.as_bytes()));
+        written.map_err(|source| RunFolderError {
+            doing: "note what is missing in",
+            path,
+            source,
+        })
     }
 
     /// Where one attempt of a scenario leaves what it leaves. `attempt` counts from 1. Nothing is created.
@@ -243,6 +268,20 @@ mod tests {
         std::os::unix::fs::symlink("run-20200101-000000-1", root.path().join(LATEST)).unwrap();
         let run = RunFolder::create(root.path()).unwrap();
         assert_eq!(root.path().join(LATEST).canonicalize().unwrap(), run.path());
+    }
+
+    #[test]
+    fn what_scenarios_went_on_without_is_in_one_file() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(root.path()).unwrap();
+        run.note_missing("Lab: writes", &["GAMMA (stopped)", "DELTA (stopped)"])
+            .unwrap();
+        run.note_missing("Lab: reads", &["GAMMA (stopped)"])
+            .unwrap();
+        assert_eq!(
+            fs::read_to_string(run.path().join(MISSING)).unwrap(),
+            "Lab: writes: GAMMA (stopped)\nLab: writes: DELTA (stopped)\nLab: reads: GAMMA (stopped)\n"
+        );
     }
 
     #[test]

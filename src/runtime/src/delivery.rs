@@ -14,9 +14,10 @@ use cfgsync_adapter::{
     Expected, SnapshotConfigSource, TypedRegistration,
 };
 use cfgsync_core::{
-    CfgsyncClient, CfgsyncServerState, ConfigStatus, NodeRegistration, bind_loopback, serve_cfgsync,
+    BearerToken, CfgsyncClient, CfgsyncServerState, ConfigStatus, NodeRegistration, RegisterError,
+    bind_loopback, in_short, serve_cfgsync,
 };
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 use trellis_bootstrap::{
@@ -26,30 +27,17 @@ use trellis_bootstrap::{
 /// How long a node may wait for its files: what it waits for is others of its cluster, which register in the same moment.
 const FILES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Opens a cfgsync server for each cluster.
+/// Opens a cfgsync server for each cluster, with a token of its own: every user of the machine reaches loopback, and nodes' files have secrets in them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CfgsyncDelivery;
 
 #[async_trait]
 impl ConfigDelivery for CfgsyncDelivery {
     async fn open(&self, rendering: Arc<Rendering>) -> Result<Arc<dyn ConfigChannel>, DynError> {
-        let listener = bind_loopback(0).await?;
-        let url = format!("http://{}", listener.local_addr()?);
-        let materializer = DeploymentMaterializer::new(Deployment(rendering));
-        let source = SnapshotConfigSource::new(CachedSnapshotMaterializer::new(materializer));
-        let state = CfgsyncServerState::new(Arc::new(source));
-        let closing = CancellationToken::new();
-        let closed = closing.clone().cancelled_owned();
-        let server = tokio::spawn(async move {
-            if let Err(error) = serve_cfgsync(listener, state, closed).await {
-                warn!(%error, "the cfgsync server of a cluster ended");
-            }
-        });
-        Ok(Arc::new(CfgsyncChannel {
-            client: CfgsyncClient::new(url),
-            closing: closing.drop_guard(),
-            server: Mutex::new(Some(server)),
-        }))
+        Ok(Arc::new(CfgsyncChannel::open(
+            bind_loopback(0).await?,
+            rendering,
+        )?))
     }
 }
 
@@ -61,6 +49,18 @@ impl DeploymentAdapter for Deployment {
 
     fn expected(&self) -> Expected {
         Expected::nodes(self.0.expected().iter().map(ToString::to_string))
+    }
+
+    /// One registration that is no node's would keep the files of all from being made.
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        if self.0.admits(identifier) {
+            return Ok(());
+        }
+        let known: Vec<String> = self.0.admitted().iter().map(ToString::to_string).collect();
+        Err(RegisterError::Unknown {
+            identifier: identifier.to_owned(),
+            known: in_short(&known),
+        })
     }
 
     fn artifacts(
@@ -80,6 +80,28 @@ struct CfgsyncChannel {
     client: CfgsyncClient,
     closing: DropGuard,
     server: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl CfgsyncChannel {
+    fn open(listener: TcpListener, rendering: Arc<Rendering>) -> Result<Self, DynError> {
+        let url = format!("http://{}", listener.local_addr()?);
+        let materializer = DeploymentMaterializer::new(Deployment(rendering));
+        let source = SnapshotConfigSource::new(CachedSnapshotMaterializer::new(materializer));
+        let token = BearerToken::random();
+        let state = CfgsyncServerState::new(Arc::new(source)).with_bearer_token(token.clone());
+        let closing = CancellationToken::new();
+        let closed = closing.clone().cancelled_owned();
+        let server = tokio::spawn(async move {
+            if let Err(error) = serve_cfgsync(listener, state, closed).await {
+                warn!(%error, "the cfgsync server of a cluster ended");
+            }
+        });
+        Ok(Self {
+            client: CfgsyncClient::new(url).with_bearer_token(token),
+            closing: closing.drop_guard(),
+            server: Mutex::new(Some(server)),
+        })
+    }
 }
 
 #[async_trait]
@@ -123,3 +145,6 @@ fn registration(node: &NodeRecord) -> Result<NodeRegistration, DynError> {
     let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(NodeRegistration::new(node.plan.name.to_string(), ip).with_metadata(node)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,10 @@ use crate::{StepError, StepResult, child::ChildProcess, suite::CfgsyncCommands};
 
 /// How long a client waits for its files, in seconds.
 const CLIENT_WAITS: &str = "60";
+/// The exit code of a client that got no files.
+const NOT_FETCHED: i32 = 1;
+/// The exit code of a client that could not write its files.
+const NOT_WRITTEN: i32 = 3;
 /// Runs its arguments with another file system over the folder `$1`, mounted with the options `$2`, which nobody else sees, and says what is left in it.
 const ON_ANOTHER_DISK: &str = r#"
 mount -t tmpfs -o "$2" none "$1" || exit 99
@@ -228,18 +232,24 @@ impl Client {
         }
     }
 
-    /// Waits until it has failed, and checks that it said `reason`.
+    /// Waits until it has ended because it could not fetch or not write, and checks that its error says `reason`.
     pub(crate) async fn fails(&self, reason: &str, within: Duration) -> StepResult {
         self.process.ended(within).await?;
-        if self.process.exit_code() == Some(0) {
-            return Err(self.process.complaint("it succeeded"));
+        let code = self.process.exit_code();
+        if !matches!(code, Some(NOT_FETCHED | NOT_WRITTEN)) {
+            return Err(self.process.complaint(&format!(
+                "it ended with exit code {code:?}, not with {NOT_FETCHED} (not fetched) or {NOT_WRITTEN} (not written)"
+            )));
         }
-        if self.process.output().contains(reason) {
+        // Other lines are what it waited for meanwhile, each with the name of the node in it.
+        let output = self.process.output();
+        let mut errors = output.lines().filter(|line| line.starts_with("error: "));
+        if errors.any(|line| line.contains(reason)) {
             return Ok(());
         }
         Err(self
             .process
-            .complaint(&format!("it failed, but did not say {reason:?}")))
+            .complaint(&format!("it failed, but its error does not say {reason:?}")))
     }
 
     /// Checks that its folder has the files of `rows`: path, content, mode.

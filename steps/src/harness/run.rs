@@ -14,6 +14,7 @@ use cucumber::{
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use gherkin::{Feature, Rule, Scenario};
 use trellis_report::{FailedStep, FailureReport, LogLine, RunFolder, first_errors};
+use trellis_runtime::Cluster;
 
 use super::{
     options::HarnessOptions,
@@ -159,6 +160,7 @@ impl Context {
         if keep {
             collect(world).await;
         }
+        self.note_missing(world);
         let mut evidence = gather(world);
         let released = world.release().await;
         if passed && !keep && released.is_ok() {
@@ -175,6 +177,20 @@ impl Context {
             .insert(key, evidence);
         if let Err(error) = released {
             panic!("{error}");
+        }
+    }
+}
+
+impl Context {
+    /// Has the run folder say what the scenario's attached cluster lacked, also when the scenario passed.
+    fn note_missing(&self, world: &TrellisWorld) {
+        let missing = world.cluster.as_ref().map(Cluster::missing);
+        let missing = missing.unwrap_or_default();
+        if missing.is_empty() {
+            return;
+        }
+        if let Err(error) = self.folder.note_missing(&world.title, missing) {
+            tracing::warn!(%error, "the report does not say which nodes were missing");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cfgsync_core::{NotReady, RegistrationStore};
+use cfgsync_core::{NotReady, RegisterError, RegistrationStore};
 use tokio::sync::watch;
 
 use crate::{
@@ -42,6 +42,10 @@ impl CachedSnapshotMaterializer {
 
     pub(crate) fn expected(&self) -> Expected {
         self.materializer.expected()
+    }
+
+    pub(crate) fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        self.materializer.admit(identifier)
     }
 
     /// What is there for the registrations of `store` as they are now. `changes` moves when those who wait can be answered.

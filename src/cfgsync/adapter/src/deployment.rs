@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cfgsync_artifacts::ArtifactFile;
-use cfgsync_core::{MetadataError, NodeRegistration};
+use cfgsync_core::{MetadataError, NodeRegistration, RegisterError};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -20,6 +20,15 @@ pub trait DeploymentAdapter: Send + Sync + 'static {
 
     /// Who has to register before anybody gets anything.
     fn expected(&self) -> Expected;
+
+    /// Whether a node of this name may register; every one may unless it is said. Asked on a thread of the server, so it must not block.
+    ///
+    /// # Errors
+    /// [`RegisterError::Unknown`], with those who may.
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        let _ = identifier;
+        Ok(())
+    }
 
     /// The files of one node, which is one of `all`; `all` is sorted by identifier. Called only when those who are expected are there.
     ///
@@ -110,5 +119,9 @@ impl<A: DeploymentAdapter> RegistrationSnapshotMaterializer for DeploymentMateri
 
     fn expected(&self) -> Expected {
         self.0.expected()
+    }
+
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        self.0.admit(identifier)
     }
 }

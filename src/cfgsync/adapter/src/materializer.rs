@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use cfgsync_artifacts::ArtifactSet;
-use cfgsync_core::NodeRegistration;
+use cfgsync_core::{NodeRegistration, RegisterError};
 
 use crate::{DynCfgsyncError, Expected, NodeArtifactsCatalog, RegistrationSnapshot};
 
@@ -26,6 +26,15 @@ pub trait RegistrationSnapshotMaterializer: Send + Sync + 'static {
     /// Who has to register, for what people are told. Readiness is what [`Self::materialize_snapshot`] says.
     fn expected(&self) -> Expected {
         Expected::Unknown
+    }
+
+    /// Whether a node of this name may register; every one may unless it is said. Asked on a thread of the server, so it must not block.
+    ///
+    /// # Errors
+    /// [`RegisterError::Unknown`], with those who may.
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        let _ = identifier;
+        Ok(())
     }
 }
 
@@ -59,6 +68,10 @@ impl<M: RegistrationSnapshotMaterializer + ?Sized> RegistrationSnapshotMateriali
 
     fn expected(&self) -> Expected {
         (**self).expected()
+    }
+
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        (**self).admit(identifier)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 /// Serves what a materializer makes of all registrations together.
 ///
-/// A node that has not registered is `Missing`, as is one that the catalog leaves out. While the materializer says `None`, nodes are `NotReady`.
+/// A node that the materializer does not admit is refused. One that has not registered is `Missing`, as is one that the catalog leaves out. While the materializer says `None`, nodes are `NotReady`.
 /// An error or a panic of the materializer is an error of the requests that waited for it; the next one tries again.
 ///
 /// Those who wait are woken when there is something for them, not by every registration of somebody else: with ten thousand nodes that wait for each other, that would be fifty million answers of "not yet".
@@ -77,6 +77,7 @@ impl NodeConfigSource for SnapshotConfigSource {
         &self,
         registration: NodeRegistration,
     ) -> Result<RegisterOutcome, RegisterError> {
+        self.materializer.admit(&registration.identifier)?;
         let outcome = self.store.register(registration)?;
         // Whoever subscribes later than this finds the new version when it asks.
         let somebody_waits = self.changes.receiver_count() > 0;

@@ -7,7 +7,7 @@ use cfgsync_adapter::{
     Expected, SnapshotConfigSource, TypedRegistration,
 };
 use cfgsync_artifacts::ArtifactFile;
-use cfgsync_core::{ConfigResolution, NodeConfigSource, NodeRegistration};
+use cfgsync_core::{ConfigResolution, NodeConfigSource, NodeRegistration, RegisterError};
 
 fn node(name: &str, last: u8) -> NodeRegistration {
     NodeRegistration::new(name, IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)))
@@ -72,4 +72,53 @@ async fn an_adapter_gets_typed_metadata_and_a_wrong_one_is_told_with_its_node() 
         .and_then(|file| file.content.as_text());
     assert_eq!(others, Some("10.0.0.2:81"));
     assert_eq!(payload.files.len(), 2);
+}
+
+/// [`Ports`] for two nodes only, whoever else asks.
+struct TwoPorts;
+
+impl DeploymentAdapter for TwoPorts {
+    type Metadata = u16;
+
+    fn expected(&self) -> Expected {
+        Ports.expected()
+    }
+
+    fn admit(&self, identifier: &str) -> Result<(), RegisterError> {
+        if ["a", "b"].contains(&identifier) {
+            return Ok(());
+        }
+        Err(RegisterError::Unknown {
+            identifier: identifier.to_owned(),
+            known: "a, b".to_owned(),
+        })
+    }
+
+    fn artifacts(
+        &self,
+        node: &TypedRegistration<u16>,
+        all: &[TypedRegistration<u16>],
+    ) -> Result<Vec<ArtifactFile>, DynCfgsyncError> {
+        Ports.artifacts(node, all)
+    }
+}
+
+#[tokio::test]
+async fn a_stray_registration_that_an_adapter_does_not_admit_spoils_nothing() {
+    let materializer = CachedSnapshotMaterializer::new(DeploymentMaterializer::new(TwoPorts));
+    let source = SnapshotConfigSource::new(materializer);
+    for (name, last, port) in [("a", 1, 80_u16), ("b", 2, 81)] {
+        let registration = node(name, last).with_metadata(&port).unwrap();
+        source.register(registration).await.unwrap();
+    }
+    let refused = source.register(node("stray", 3)).await;
+    assert!(
+        matches!(refused, Err(RegisterError::Unknown { .. })),
+        "{refused:?}"
+    );
+    let resolved = source.resolve(&node("a", 1)).await.unwrap();
+    assert!(
+        matches!(resolved, ConfigResolution::Ready(_)),
+        "{resolved:?}"
+    );
 }

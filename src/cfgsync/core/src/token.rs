@@ -12,6 +12,21 @@ impl BearerToken {
         Self(token.into())
     }
 
+    /// A token that nobody can guess, for a server and its clients in one process.
+    ///
+    /// # Panics
+    /// Where the system has no source of random numbers.
+    #[cfg(feature = "server")]
+    pub fn random() -> Self {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the system has a source of random numbers");
+        let digit = |bits: u8| char::from_digit(bits.into(), 16).unwrap_or('0');
+        let digits = bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        Self(digits.collect())
+    }
+
     /// The token itself, for a header.
     #[cfg(feature = "client")]
     pub(crate) fn expose(&self) -> &str {

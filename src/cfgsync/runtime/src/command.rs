@@ -7,18 +7,20 @@ use std::{
     iter,
     os::unix::process::CommandExt as _,
     path::PathBuf,
+    pin::pin,
     process::{Command, ExitCode},
     sync::Mutex,
     time::Duration,
 };
 
+use cfgsync_artifacts::ArtifactSet;
 use cfgsync_core::{CfgsyncClient, WaitProgress};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     CfgsyncServerConfig, ClientSettings, EnvironmentError, FetchError, ListeningCfgsync,
-    fetch_and_write_with,
+    ServeError, fetch,
 };
 
 const EXIT_FAILED: u8 = 1;
@@ -48,7 +50,7 @@ struct ServerArguments {
 ///
 /// Everything else is said in the environment: CFGSYNC_SERVER, CFGSYNC_IDENTIFIER, CFGSYNC_OUTPUT_DIR or CFGSYNC_ROUTES (artifact=path, ..), and where wanted CFGSYNC_IP, CFGSYNC_METADATA[_FILE] (JSON), CFGSYNC_DEADLINE_SECS (300), CFGSYNC_TOKEN[_FILE].
 ///
-/// Exit code: 0 written, 1 not fetched, 2 the environment was wrong, 3 fetched and not written, 127 the program could not be run, 130 or 143 ended by a signal; with a program, the program's.
+/// Exit code: 0 written, 1 not fetched, 2 the environment was wrong, 3 fetched and not written, 127 the program could not be run, 130 or 143 ended by a signal (not before files that are being written are); with a program, the program's.
 #[derive(Debug, Parser)]
 #[command(name = "cfgsync-client", disable_version_flag = true)]
 struct ClientArguments {
@@ -78,14 +80,19 @@ pub enum ClientRunError {
 /// As for [`crate::fetch_and_write_artifacts`].
 pub async fn run_cfgsync_client_from_env() -> Result<Vec<PathBuf>, ClientRunError> {
     let settings = ClientSettings::from_env()?;
+    let files = fetch(&settings).await?;
+    Ok(fetch::write(&settings.registration, files, &settings.outputs).await?)
+}
+
+/// Fetches, and says meanwhile what it waits for.
+async fn fetch(settings: &ClientSettings) -> Result<ArtifactSet, FetchError> {
     let said = Mutex::new(None);
-    let mut client =
-        CfgsyncClient::new(settings.server).with_progress(move |progress| say(&said, progress));
-    if let Some(token) = settings.token {
+    let mut client = CfgsyncClient::new(settings.server.as_str())
+        .with_progress(move |progress| say(&said, progress));
+    if let Some(token) = settings.token.clone() {
         client = client.with_bearer_token(token);
     }
-    let (registration, outputs) = (settings.registration, settings.outputs);
-    Ok(fetch_and_write_with(&client, &registration, settings.within, &outputs).await?)
+    fetch::fetch_with(&client, &settings.registration, settings.within).await
 }
 
 /// Says what is waited for, when that is news or a while ago.
@@ -120,7 +127,11 @@ pub fn client_main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // It returns only when the program did not begin.
-    let error = Command::new(program).args(rest).exec();
+    let error = Command::new(program)
+        .args(rest)
+        // It is between the server and this client.
+        .env_remove("CFGSYNC_TOKEN")
+        .exec();
     eprintln!("error: {program} cannot be run: {error}");
     EXIT_NOT_RUN.into()
 }
@@ -134,10 +145,28 @@ fn exit_code(error: &ClientRunError) -> u8 {
 }
 
 /// Runs the client until it is done or a signal ends it. The first process of a container has to look after signals itself.
+///
+/// A signal ends the wait at once. One that comes while files are written ends the client after that: a set that is half written helps nobody.
 async fn run_client() -> Result<Result<Vec<PathBuf>, ClientRunError>, ExitCode> {
+    let settings = match ClientSettings::from_env() {
+        Ok(settings) => settings,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let mut ended = pin!(ended_by_signal());
+    let fetched = tokio::select! {
+        fetched = fetch(&settings) => fetched,
+        code = &mut ended => return Err(code.into()),
+    };
+    let files = match fetched {
+        Ok(files) => files,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let written = fetch::write(&settings.registration, files, &settings.outputs).await;
     tokio::select! {
-        done = run_cfgsync_client_from_env() => Ok(done),
-        code = ended_by_signal() => Err(code.into()),
+        biased;
+        // It was heard while the files were written; what went wrong with them is said all the same.
+        code = &mut ended, if written.is_ok() => Err(code.into()),
+        () = std::future::ready(()) => Ok(written.map_err(Into::into)),
     }
 }
 
@@ -166,6 +195,7 @@ pub fn server_main() -> ExitCode {
 async fn serve(config: CfgsyncServerConfig) -> ExitCode {
     let listening = match ListeningCfgsync::open(&config) {
         Ok(listening) => listening,
+        Err(error @ ServeError::Config(_)) => return fail(&error, EXIT_SETTINGS),
         Err(error) => return fail(&error, EXIT_FAILED),
     };
     println!("serving on http://{}", listening.address());
@@ -199,7 +229,7 @@ fn run<T>(program: impl Future<Output = T>) -> T {
         .build()
         .expect("the system gives a program its threads");
     let done = runtime.block_on(program);
-    // What is still being written is written to its end by its thread, or not at all.
+    // Nothing is being written any more; all that may be left is a look-up of a name, for which nobody waits.
     runtime.shutdown_background();
     done
 }

@@ -72,7 +72,7 @@ impl ClientSettings {
             lookup: &|name| lookup(name).filter(|value| !value.is_empty()),
             problems: Vec::new(),
         };
-        let server: Option<Url> = reader.required("CFGSYNC_SERVER", "a URL");
+        let server: Option<Url> = reader.server();
         let identifier: Option<String> = reader.required("CFGSYNC_IDENTIFIER", "a name");
         let ip = reader.ip(server.as_ref());
         let metadata = reader.metadata();
@@ -126,6 +126,21 @@ impl Reader<'_> {
                 .push(format!("{name} is not set; it is {what}"));
         }
         self.optional(name, what)
+    }
+
+    /// The URL of the server. One with a user or password in it is refused, and not repeated.
+    fn server(&mut self) -> Option<Url> {
+        let text = self.get("CFGSYNC_SERVER").unwrap_or_default();
+        let secret = match text.parse::<Url>() {
+            Ok(url) if url.has_host() => !url.username().is_empty() || url.password().is_some(),
+            // What stands before the colon of `user:password@host` reads as a scheme.
+            _ => text.contains('@'),
+        };
+        if secret {
+            self.problems.push("CFGSYNC_SERVER must not have a user or password in it; a server that wants a secret is given CFGSYNC_TOKEN".to_owned());
+            return None;
+        }
+        self.required("CFGSYNC_SERVER", "a URL")
     }
 
     /// The value of `name`, or what is in the file that `file` names.
@@ -275,6 +290,23 @@ mod tests {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused_and_not_repeated() {
+        for url in [
+            "http://bob:hunter2@127.0.0.1:4400",
+            "http://hunter2@127.0.0.1",
+            "http://bob:hunter2@",
+            "bob:hunter2@127.0.0.1",
+            "http://bob:hunter2@10.0.0.1:port",
+        ] {
+            let mut with_password = ENOUGH.to_vec();
+            with_password[0].1 = url;
+            let text = read(&with_password).unwrap_err();
+            assert!(text.contains("CFGSYNC_SERVER must not have"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

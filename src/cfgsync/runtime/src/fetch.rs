@@ -54,7 +54,7 @@ pub async fn register_and_fetch_artifacts(
 /// [`FetchError`].
 ///
 /// # Cancel safety
-/// Dropping while files are written lets them be written to the end.
+/// Dropping while files are written lets them be written to the end, as long as the process lives.
 pub async fn fetch_and_write_artifacts(
     registration: &NodeRegistration,
     server: &str,
@@ -78,6 +78,18 @@ pub async fn fetch_and_write_with(
     outputs: &ArtifactOutputMap,
 ) -> Result<Vec<PathBuf>, FetchError> {
     let files = fetch_with(client, registration, within).await?;
+    write(registration, files, outputs).await
+}
+
+/// Writes what was fetched.
+///
+/// # Cancel safety
+/// Dropping lets the files be written to the end, as long as the process lives.
+pub(crate) async fn write(
+    registration: &NodeRegistration,
+    files: ArtifactSet,
+    outputs: &ArtifactOutputMap,
+) -> Result<Vec<PathBuf>, FetchError> {
     let outputs = outputs.clone();
     let written = spawn_blocking(move || write_artifacts(&files, &outputs)).await;
     let written = written.expect("writing does not panic, and is not aborted");
@@ -87,7 +99,7 @@ pub async fn fetch_and_write_with(
     })
 }
 
-async fn fetch_with(
+pub(crate) async fn fetch_with(
     client: &CfgsyncClient,
     registration: &NodeRegistration,
     within: Duration,

@@ -6,7 +6,10 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_cfgsync-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_cfgsync-client");
@@ -31,7 +34,10 @@ impl Drop for Server {
 }
 
 fn configure(folder: &Path, config: &str) -> Command {
-    fs::write(folder.join("bundle.yaml"), BUNDLE).unwrap();
+    // Unless the test has one of its own.
+    if !folder.join("bundle.yaml").exists() {
+        fs::write(folder.join("bundle.yaml"), BUNDLE).unwrap();
+    }
     fs::write(folder.join("server.yaml"), config).unwrap();
     let mut command = Command::new(SERVER);
     command.arg("--config").arg(folder.join("server.yaml"));
@@ -57,6 +63,17 @@ fn serve(folder: &Path, more: &str) -> Server {
 }
 
 fn client(url: &str, output: &Path, variables: &[(&str, &str)], program: &[&str]) -> Output {
+    client_command(url, output, variables, program)
+        .output()
+        .unwrap()
+}
+
+fn client_command(
+    url: &str,
+    output: &Path,
+    variables: &[(&str, &str)],
+    program: &[&str],
+) -> Command {
     let mut command = Command::new(CLIENT);
     command
         .env_clear()
@@ -68,7 +85,7 @@ fn client(url: &str, output: &Path, variables: &[(&str, &str)], program: &[&str]
     if !program.is_empty() {
         command.arg("--").args(program);
     }
-    command.output().unwrap()
+    command
 }
 
 fn errors(output: &Output) -> String {
@@ -111,6 +128,63 @@ fn a_token_opens_what_is_closed_without_it() {
     let with = client(&server.url, out.path(), &[("CFGSYNC_TOKEN", "sesame")], &[]);
     assert_eq!(with.status.code(), Some(0), "{}", errors(&with));
     assert!(!errors(&with).contains("sesame"));
+}
+
+#[test]
+fn the_program_does_not_get_the_token() {
+    let (home, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(home.path().join("token"), "sesame\n").unwrap();
+    let server = serve(home.path(), "token_file: token");
+    let variables = [("CFGSYNC_TOKEN", "sesame"), ("THE_PROGRAMS_OWN", "kept")];
+    let done = client(&server.url, out.path(), &variables, &["/usr/bin/env"]);
+    assert_eq!(done.status.code(), Some(0), "{}", errors(&done));
+    let environment = String::from_utf8_lossy(&done.stdout);
+    assert!(environment.contains("THE_PROGRAMS_OWN=kept"));
+    assert!(!environment.contains("sesame"), "{environment}");
+}
+
+/// Enough for a signal to find the client at it.
+const MANY: usize = 300;
+
+/// Sends SIGTERM to a client as soon as its folder has a file whose name begins so; gives its exit code.
+fn terminated_at(prefix: &str) -> (Option<i32>, Vec<String>) {
+    let (home, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = "x".repeat(50_000);
+    let file = |index| format!("      - {{path: 'file-{index:03}', content: '{content}'}}\n");
+    let files: Vec<String> = (0..MANY).map(file).collect();
+    let files = files.concat();
+    let bundle = format!("nodes:\n  - identifier: node-1\n    files:\n{files}");
+    fs::write(home.path().join("bundle.yaml"), bundle).unwrap();
+    let server = serve(home.path(), "");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(out.path()).unwrap();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect()
+    };
+
+    let mut command = client_command(&server.url, out.path(), &[], &["/bin/false"]);
+    let mut client = command.stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !names().iter().any(|name| name.starts_with(prefix)) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing came");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&client), Signal::TERM).unwrap();
+    let code = client.wait().unwrap().code();
+    (code, names())
+}
+
+#[test]
+fn a_signal_does_not_cut_a_write_off() {
+    for prefix in [".cfgsync-new-", "file-"] {
+        let (code, names) = terminated_at(prefix);
+        // With its first file in place it may be done, and the program, before the signal comes.
+        assert!(code == Some(143) || prefix == "file-", "{code:?}");
+        let whole = names.iter().all(|name| name.starts_with("file-"));
+        assert!(whole && names.len() == MANY, "{prefix}: {names:?}");
+    }
 }
 
 #[test]
@@ -174,5 +248,14 @@ fn a_server_that_cannot_serve_says_why() {
     .output()
     .unwrap();
     assert_eq!(done.status.code(), Some(2));
+    assert!(errors(&done).contains("none.yaml"), "{}", errors(&done));
+}
+
+#[test]
+fn files_that_cannot_be_served_end_the_server_as_they_end_its_check() {
+    let home = tempfile::tempdir().unwrap();
+    let source = "port: 0\nsource: {kind: bundle, bundle_path: none.yaml}";
+    let done = configure(home.path(), source).output().unwrap();
+    assert_eq!(done.status.code(), Some(2), "{}", errors(&done));
     assert!(errors(&done).contains("none.yaml"), "{}", errors(&done));
 }

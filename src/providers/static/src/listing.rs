@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use serde_saphyr::{Error, Location, Spanned};
 use trellis_bootstrap::{DiscoveredNode, Discovery, MissingNode};
-use trellis_domain::{Endpoint, EndpointName, NodeName};
+use trellis_domain::{CapabilitySet, Endpoint, EndpointName, NodeName};
 
 use crate::{
     ListingPlace, StaticError,
@@ -68,6 +68,8 @@ pub(crate) fn read(file: &Path, look_up: &LookUp) -> Result<Discovery, StaticErr
         nodes.push(DiscoveredNode {
             endpoints: endpoints(file, &name, node)?,
             credential: credential.map(|wanted| secrets.get(wanted)).transpose()?,
+            // Nothing but an address is known of it.
+            capabilities: CapabilitySet::NONE,
             name,
         });
     }

@@ -21,6 +21,11 @@ pub enum ClientError {
         /// Why not.
         problem: String,
     },
+    /// The URL has a secret in it, which would reach messages and logs.
+    #[error(
+        "the URL of a cfgsync server must not have a user or password in it; a server that wants a secret wants a bearer token"
+    )]
+    Credentials,
     /// The token cannot be sent.
     #[error("the bearer token has characters that cannot be in a header")]
     Token,

@@ -18,7 +18,8 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// The way to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    base_url: String,
+    /// `None` for one with a user or password in it, which nothing may print.
+    base_url: Option<String>,
     limits: ClientLimits,
     token: Option<BearerToken>,
     client: Result<Client, Arc<reqwest::Error>>,
@@ -39,7 +40,7 @@ impl Http {
         Self {
             client: client(&limits),
             limits,
-            base_url,
+            base_url: (!has_credentials(&base_url)).then_some(base_url),
             token: None,
         }
     }
@@ -133,11 +134,12 @@ impl Http {
     }
 
     fn url(&self, path: &str) -> Result<Url, ClientError> {
+        let base_url = self.base_url.as_ref().ok_or(ClientError::Credentials)?;
         let refused = |problem: String| ClientError::Url {
-            url: self.base_url.clone(),
+            url: base_url.clone(),
             problem,
         };
-        let mut url = Url::parse(&self.base_url).map_err(|error| refused(error.to_string()))?;
+        let mut url = Url::parse(base_url).map_err(|error| refused(error.to_string()))?;
         if url.scheme() != "http" {
             return Err(refused(format!(
                 "it is reached over http, not {}",
@@ -152,10 +154,15 @@ impl Http {
         Ok(url)
     }
 
+    /// The URL for messages. Only one without credentials gets as far as a request.
+    fn shown(&self) -> String {
+        self.base_url.clone().unwrap_or_default()
+    }
+
     async fn send(&self, request: RequestBuilder, held: Duration) -> Result<Response, ClientError> {
         let request = request.timeout(held + self.limits.answer_within);
         request.send().await.map_err(|source| {
-            let url = self.base_url.clone();
+            let url = self.shown();
             if source.is_connect() {
                 ClientError::Unreachable { url, source }
             } else {
@@ -202,7 +209,7 @@ impl Http {
         let status = response.status().as_u16();
         let body = self.body(response, limit).await?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Foreign {
-            url: self.base_url.clone(),
+            url: self.shown(),
             status,
             problem: error.to_string(),
         })
@@ -211,7 +218,7 @@ impl Http {
     async fn body(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|source| {
-            let url = self.base_url.clone();
+            let url = self.shown();
             ClientError::Interrupted { url, source }
         })? {
             if body.len() + chunk.len() > limit {
@@ -240,4 +247,12 @@ fn client(limits: &ClientLimits) -> Result<Client, Arc<reqwest::Error>> {
 fn seconds(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     value.parse().ok().map(Duration::from_secs)
+}
+
+/// Whether `url` has a user or password in it, or may have: one that is no URL and has an `@`.
+fn has_credentials(url: &str) -> bool {
+    match Url::parse(url) {
+        Ok(url) => !url.username().is_empty() || url.password().is_some(),
+        Err(_) => url.contains('@'),
+    }
 }

@@ -6,21 +6,21 @@ use std::time::Duration;
 
 /// How much a server takes. What is over a limit is refused with a body that says so.
 ///
-/// Request heads have one more limit, far above these, which the HTTP library keeps by itself: 100 headers and 64 KiB.
+/// Request heads have one more limit, far above these, which the HTTP library keeps by itself: 512 headers and 64 KiB.
 /// A head beyond that is answered 431 without a body, and the connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
     /// Of a request's body, in bytes; over it: 413.
     pub body_bytes_max: usize,
-    /// Of an identifier, in bytes; over it: 422.
+    /// Of an identifier, in bytes; over it: 413.
     pub identifier_bytes_max: usize,
-    /// How many headers a request has; over it: 431.
+    /// How many headers a request has; over it: 413.
     pub headers_max: usize,
-    /// Names and values of a request's headers together, in bytes; over it: 431.
+    /// Names and values of a request's headers together, in bytes; over it: 413.
     pub headers_bytes_max: usize,
     /// How long a request's head or body may take to arrive; over it the connection is closed, or answered 408.
     pub read_within: Duration,
-    /// How long a request is held at most, whatever it asks for.
+    /// How long a request is held at most, whatever it asks for; also how long a source may take to answer one that does not ask for it.
     pub hold_max: Duration,
     /// How many requests are held at a time; one too many is answered at once, as though it had not asked to be held.
     pub held_max: usize,

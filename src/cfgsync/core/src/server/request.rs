@@ -48,7 +48,7 @@ pub(crate) fn admit(state: &CfgsyncServerState, headers: &HeaderMap) -> Result<(
             "a request may have {} headers of {} bytes together",
             limits.headers_max, limits.headers_bytes_max
         );
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Err(Refusal::new(status, "headers_too_large", text));
     }
     let Some(token) = state.token() else {
@@ -135,7 +135,12 @@ fn decode(body: &[u8], limits: &ServerLimits) -> Result<NodeRegistration, Refusa
     let problem = if identifier.is_empty() {
         "is empty".to_owned()
     } else if identifier.len() > limits.identifier_bytes_max {
-        format!("has more than {} bytes", limits.identifier_bytes_max)
+        let text = format!(
+            "an identifier may have {} bytes",
+            limits.identifier_bytes_max
+        );
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Refusal::new(status, "identifier_too_large", text));
     } else if identifier.chars().any(char::is_control) {
         "has control characters".to_owned()
     } else {
@@ -219,7 +224,7 @@ mod tests {
         check(&named(""), Some("invalid_identifier"));
         check(&named("a\\nb"), Some("invalid_identifier"));
         check(&named("a\\u0000"), Some("invalid_identifier"));
-        check(&named(&"a".repeat(254)), Some("invalid_identifier"));
+        check(&named(&"a".repeat(254)), Some("identifier_too_large"));
         check(&named(&"a".repeat(253)), None);
         check(&named("Knoten ä/..\\\\"), None);
     }

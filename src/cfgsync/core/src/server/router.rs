@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tracing::error;
 
 use super::{
@@ -59,7 +59,12 @@ async fn node(
 ) -> Result<Response, Refusal> {
     let (headers, registration) = receive(&state, request).await?;
     match asked_to_hold(&state, &headers) {
-        None => answer(&state, resolve(&state, &registration).await?),
+        None => {
+            let mut end = pin!(sleep(state.limits().hold_max));
+            let mut closed = pin!(state.closed());
+            let resolution = resolve_before(&state, &registration, &mut end, &mut closed).await?;
+            answer(&state, resolution.unwrap_or_else(|| still_made(&state)))
+        }
         Some((hold, wait)) => {
             let resolution = resolve_within(&state, &registration, hold, wait).await?;
             let mut response = answer(&state, resolution).into_response();
@@ -80,20 +85,21 @@ fn asked_to_hold(state: &CfgsyncServerState, headers: &HeaderMap) -> Option<(Hol
     Some((state.hold()?, wait))
 }
 
-/// What there is once it is more than "not ready", or once the time is up or the server ends.
+/// What there is once it is more than "not ready", or once the time is up or the server ends, even where the source does not answer.
 async fn resolve_within(
     state: &CfgsyncServerState,
     registration: &NodeRegistration,
     mut hold: Hold,
     wait: Duration,
 ) -> Result<ConfigResolution, Refusal> {
-    let mut end = pin!(sleep_until(Instant::now() + wait));
+    let mut end = pin!(sleep(wait));
     let mut closed = pin!(state.closed());
     loop {
         hold.listen();
-        let resolution = resolve(state, registration).await?;
-        let ConfigResolution::NotReady(_) = resolution else {
-            return Ok(resolution);
+        let resolution = match resolve_before(state, registration, &mut end, &mut closed).await? {
+            Some(resolution @ ConfigResolution::NotReady(_)) => resolution,
+            Some(resolution) => return Ok(resolution),
+            None => return Ok(still_made(state)),
         };
         tokio::select! {
             () = hold.woken() => {}
@@ -101,6 +107,31 @@ async fn resolve_within(
             () = &mut closed => return Ok(resolution),
         }
     }
+}
+
+/// What the source says, unless one of the others is done first.
+async fn resolve_before(
+    state: &CfgsyncServerState,
+    registration: &NodeRegistration,
+    end: impl Future<Output = ()>,
+    closed: impl Future<Output = ()>,
+) -> Result<Option<ConfigResolution>, Refusal> {
+    tokio::select! {
+        biased;
+        resolution = resolve(state, registration) => resolution.map(Some),
+        () = end => Ok(None),
+        () = closed => Ok(None),
+    }
+}
+
+/// What is said of a configuration that the source takes long to make.
+fn still_made(state: &CfgsyncServerState) -> ConfigResolution {
+    let overview = state.source().overview();
+    ConfigResolution::NotReady(NotReady {
+        registered: overview.registered.len(),
+        expected: overview.expected,
+        missing: overview.missing,
+    })
 }
 
 async fn resolve(

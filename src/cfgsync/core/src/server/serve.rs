@@ -22,6 +22,8 @@ use super::{router::build_cfgsync_router, state::CfgsyncServerState};
 const BACKLOG: u32 = 4096;
 /// What a connection may buffer: far above the limit of a request's head, which has an answer.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Headers that are read: far above the limit of [`crate::ServerLimits`], which has an answer. A head with more is refused by the library, without a word.
+const HEADERS_READ_MAX: usize = 512;
 /// Pause after the system had no descriptor for a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -128,6 +130,7 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(read_within)
+        .max_headers(HEADERS_READ_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);

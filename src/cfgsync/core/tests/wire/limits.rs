@@ -102,8 +102,8 @@ async fn too_many_or_too_long_headers_are_refused() {
         }
         request.send()
     };
-    for (count, length) in [(70, 1), (2, 9_000)] {
-        let (code, message) = refusal(with("x-a", count, length).await.unwrap(), 431).await;
+    for (count, length) in [(70, 1), (101, 1), (400, 1), (2, 9_000)] {
+        let (code, message) = refusal(with("x-a", count, length).await.unwrap(), 413).await;
         assert_eq!(code, "headers_too_large");
         assert_eq!(
             message,
@@ -112,7 +112,7 @@ async fn too_many_or_too_long_headers_are_refused() {
     }
     // Beyond what the HTTP library reads at all there is no body any more, but still an answer.
     let mut many = b"POST /node HTTP/1.1\r\n".to_vec();
-    many.extend_from_slice("x: y\r\n".repeat(200).as_bytes());
+    many.extend_from_slice("x: y\r\n".repeat(600).as_bytes());
     many.extend_from_slice(b"\r\n");
     let long = format!("POST /node HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(300_000));
     for head in [many, long.into_bytes()] {
@@ -126,6 +126,18 @@ async fn too_many_or_too_long_headers_are_refused() {
         server.post("/register", json(&node("a"))).await.status(),
         202
     );
+}
+
+#[tokio::test]
+async fn an_identifier_that_is_too_long_is_refused() {
+    let server = limited(ServerLimits::default()).await;
+    let named = |length| json(&node(&"a".repeat(length)));
+    for path in ["/register", "/node"] {
+        let (code, message) = refusal(server.post(path, named(254)).await, 413).await;
+        assert_eq!(code, "identifier_too_large");
+        assert_eq!(message, "an identifier may have 253 bytes");
+    }
+    assert_eq!(server.post("/register", named(253)).await.status(), 202);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     server::{SOON, Server, http, json, node, refusal},
-    source::Peers,
+    source::{Failure, Peers},
 };
 
 /// Asks for the configuration of `name` and would wait.
@@ -122,4 +122,24 @@ async fn a_server_that_ends_answers_those_it_holds() {
     let (code, message) = refusal(response, 425).await;
     assert_eq!(code, "not_ready");
     assert_eq!(message, "not ready: 1 of 2 registered, missing b");
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_answer_holds_nobody_for_longer_than_the_limit() {
+    let limits = ServerLimits {
+        hold_max: Duration::from_secs(1),
+        ..ServerLimits::default()
+    };
+    let source = Peers::new(&["a", "b"]);
+    let state = CfgsyncServerState::new(source.clone()).with_limits(limits);
+    let server = Server::start(state, 0).await;
+    register(&server, "a").await;
+    source.fail(Failure::Hang);
+    let plain = server.post("/node", json(&node("a")));
+    let asked = async { held(&server, "a", "wait=60").await.unwrap() };
+    for request in [timeout(SOON, plain).await, timeout(SOON, asked).await] {
+        let response = request.expect("it is answered");
+        let (_, message) = refusal(response, 425).await;
+        assert_eq!(message, "not ready: 1 of 2 registered, missing b");
+    }
 }

@@ -23,6 +23,7 @@ pub(crate) struct Peers {
 pub(crate) enum Failure {
     Error,
     Panic,
+    Hang,
 }
 
 impl Peers {
@@ -71,6 +72,7 @@ impl NodeConfigSource for Peers {
         match failure {
             Some(Failure::Error) => return Err("no genesis: the disk is full".into()),
             Some(Failure::Panic) => panic!("the materializer fell over"),
+            Some(Failure::Hang) => std::future::pending().await,
             None => {}
         }
         if !self.store.contains(&registration.identifier) {

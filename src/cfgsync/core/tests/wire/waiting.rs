@@ -281,3 +281,20 @@ async fn a_server_that_does_not_hold_requests_is_polled() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_password_in_the_url_is_refused_and_not_repeated() {
+    for url in [
+        "http://bob:hunter2@127.0.0.1:1",
+        "http://hunter2@127.0.0.1:1",
+        "http://bob:hunter2@",
+    ] {
+        let client = CfgsyncClient::new(url);
+        assert!(!format!("{client:?}").contains("hunter2"), "{client:?}");
+        let waited = client.wait_for_node_config(&node("a"), SOON).await;
+        let Err(error @ ClientError::Credentials) = waited else {
+            panic!("{waited:?}");
+        };
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}
