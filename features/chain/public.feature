@@ -115,7 +115,7 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
       And it prints "only 1 peers answer and can be believed, 2 have to"
       And it prints "PUBLIC_3 cannot be reached"
 
-    Scenario: Too few peers can be believed
+    Scenario: Two peers are of two networks, and no third one says which is right
       Given 2 nodes that somebody else runs
       And 1 node that somebody else runs
       And somebody else kills THEIRS_2
@@ -137,7 +137,8 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
             Then I wait for all nodes to be synced to the chain in 5 seconds
         """
       Then the exit code is 1
-      And it prints "no target"
+      And it prints "the peers are split: 1 at "
+      And it prints "with nothing in common"
       And it does not print "all nodes follow the chain"
 
     Scenario: The peers are split on two chains
