@@ -7,6 +7,7 @@ use std::{path::Path, process::ExitCode};
 use devchain::DevchainApp;
 use openraft_kv::OpenRaftKv;
 use tests::{
+    chain_outsiders::ChainOutsiders,
     devchain::DevchainPort,
     etcd::Etcd,
     etcd_kv::{EtcdPort, http_client},
@@ -41,7 +42,11 @@ fn main() -> ExitCode {
                 .with_outsiders(EtcdOutsiders)
                 .needs(Program::named("etcd", "apt-get install etcd-server")),
         )
-        .app(SuiteApp::new(DevchainApp::new(devchain)).with_chain(DevchainPort::new(devchain)))
+        .app(
+            SuiteApp::new(DevchainApp::new(devchain))
+                .with_chain(DevchainPort::new(devchain))
+                .with_outsiders(ChainOutsiders::new(devchain)),
+        )
         // Features use it to show what becomes of scenarios whose application lacks something.
         .app(
             SuiteApp::new(Sleeper::called("unavailable")).needs(Program::named(

@@ -66,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "trellis",
         &[
             "trellis-bootstrap",
+            "trellis-chain",
             "trellis-domain",
             "trellis-local",
             "trellis-manual",

@@ -36,6 +36,12 @@ pub trait OutsideCluster: Send + Sync {
     /// Its nodes, as a scenario would list them.
     fn nodes(&self) -> Vec<ExternalNode>;
 
+    /// Where peers reach `node`, in the application's own form; `None` where nobody joins such a cluster.
+    fn peer_address(&self, node: &NodeName) -> Option<String> {
+        let _ = node;
+        None
+    }
+
     /// How the attach provider called `provider` finds it.
     ///
     /// # Errors
@@ -47,6 +53,22 @@ pub trait OutsideCluster: Send + Sync {
     /// # Errors
     /// A node that is gone already.
     async fn kill(&self, node: &NodeName) -> StepResult<bool>;
+
+    /// Has one half of the nodes and the other refuse each other.
+    ///
+    /// # Errors
+    /// Nodes that cannot be told to.
+    async fn split(&self) -> StepResult {
+        Err(StepError::new("these nodes cannot be split in two"))
+    }
+
+    /// Has the nodes keep what they have and add nothing to it.
+    ///
+    /// # Errors
+    /// Nodes that cannot be told to.
+    async fn halt(&self) -> StepResult {
+        Err(StepError::new("these nodes cannot be halted"))
+    }
 
     /// Checks that every node that was not killed has the same process and data as in the beginning, and that connections to it were not dropped.
     ///
@@ -101,15 +123,22 @@ impl OutsideClusters {
         Ok(&self.clusters)
     }
 
-    /// Variables for harness runs: `THEIRS_1_URL` and so on, and `THEIRS_TOKEN`.
+    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, and `THEIRS_TOKEN`.
     pub(crate) fn variables(&self) -> BTreeMap<String, Secret> {
         let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
         let urls = nodes.filter_map(|node| {
             let url = node.endpoints.first()?.url().as_str().trim_end_matches('/');
             Some((format!("{}_URL", node.name), Secret::from(url.to_owned())))
         });
+        let peers = self.clusters.iter().flat_map(|cluster| {
+            let nodes = cluster.nodes().into_iter();
+            nodes.filter_map(|node| {
+                let address = cluster.peer_address(&node.name)?;
+                Some((format!("{}_PEER", node.name), Secret::from(address)))
+            })
+        });
         let token = self.token.clone().map(|token| (TOKEN.to_owned(), token));
-        urls.chain(token).collect()
+        urls.chain(peers).chain(token).collect()
     }
 
     /// Kills the node of this name, if there is one; says whether there is.
@@ -182,6 +211,28 @@ fn attach_outsiders(world: &mut TrellisWorld, provider: String) -> StepResult {
     let attach = cluster.attach(&provider)?;
     let credential = world.outsiders.token.clone().map(Credential::Bearer);
     world.draft()?.attach_to(attach, credential)
+}
+
+/// Has the first half of the nodes that somebody else runs and the second half refuse each other as peers, so that the two go on without each other.
+#[given(expr = "the nodes that somebody else runs are split in two")]
+#[when(expr = "the nodes that somebody else runs are split in two")]
+#[then(expr = "the nodes that somebody else runs are split in two")]
+async fn split_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.split()).await??;
+    }
+    Ok(())
+}
+
+/// Has the nodes that somebody else runs make no more blocks; they keep what they have, and answer.
+#[given(expr = "the nodes that somebody else runs make no more blocks")]
+#[when(expr = "the nodes that somebody else runs make no more blocks")]
+#[then(expr = "the nodes that somebody else runs make no more blocks")]
+async fn halt_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.halt()).await??;
+    }
+    Ok(())
 }
 
 /// Fails unless each node that somebody else runs has the process that it began with and the data that was written then, and still serves a connection that was opened then. Nodes that somebody else killed do not count.

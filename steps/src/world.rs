@@ -156,6 +156,14 @@ impl TrellisWorld {
         let app = self.suite.app(self.draft.app.as_ref())?.clone();
         self.draft.chain.nodes_max = self.plan.nodes_max.max(1);
         let deployment = app.chain.as_ref();
+        if let Some(chain) = deployment
+            && self.draft.chain.joins_existing
+        {
+            let known = self.public_peers.nodes().iter();
+            let known: Vec<_> = known.chain(&self.draft.external).cloned().collect();
+            let existing = self.interruptible(chain.existing(&known)).await??;
+            self.draft.chain.existing = existing;
+        }
         let deployment = deployment
             .map(|chain| chain.deploy(&self.draft.chain))
             .transpose()?;

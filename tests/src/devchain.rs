@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use devchain::{
-    DevchainApp, DevchainWallet, FeePayer, Genesis, GenesisNotes, PeerAddress,
+    DevchainApp, DevchainClient, DevchainWallet, FeePayer, Genesis, GenesisNotes, PeerAddress,
     api::Mode,
     id::{ChannelId, NoteId, PublicKey},
     transaction::{Note, Op, SignedOps, Transfer, note_id, op_id},
@@ -55,12 +55,10 @@ impl DevchainPort {
 #[async_trait]
 impl ChainApp for DevchainPort {
     fn deploy(&self, wish: &ChainWish) -> StepResult<Arc<dyn ChainDeployment>> {
-        if wish.joins_existing {
-            return Err(StepError::new(
-                "devchain has no public network to join; list the nodes of one as external nodes",
-            ));
-        }
-        let genesis = genesis(wish)?;
+        let genesis = match &wish.existing {
+            Some(existing) => serde_saphyr::from_str(existing)?,
+            None => genesis(wish)?,
+        };
         let peers: Vec<PeerAddress> = wish
             .initial_peers
             .iter()
@@ -74,6 +72,22 @@ impl ChainApp for DevchainPort {
             app = app.with_ibd_peers(wish.ibd_peers.iter().cloned());
         }
         Ok(Arc::new(Devchain { app }))
+    }
+
+    async fn existing(&self, nodes: &[ExternalNode]) -> StepResult<Option<String>> {
+        let mut failures = Vec::new();
+        for node in nodes {
+            let endpoint = node.endpoints.first();
+            let endpoint = endpoint.ok_or_else(|| no_endpoint(&node.name))?;
+            match DevchainClient::new(endpoint.url().as_str()).genesis().await {
+                Ok(genesis) => return Ok(Some(serde_saphyr::to_string(&genesis)?)),
+                Err(error) => failures.push(format!("; {}: {error}", node.name)),
+            }
+        }
+        Err(StepError::new(format!(
+            "nobody gave the genesis of the chain to join; list nodes of it as external nodes or public peers{}",
+            failures.concat()
+        )))
     }
 
     fn public_source(&self, node: &ExternalNode) -> StepResult<Arc<dyn ChainSource>> {

@@ -1,6 +1,7 @@
 //! What the composition root joins - fixtures on one side, the steps' ports on the other - and what tests across crates share.
 
 pub mod by_hand;
+pub mod chain_outsiders;
 pub mod devchain;
 pub mod etcd;
 pub mod etcd_kv;

@@ -69,7 +69,7 @@ fn devnet(world: &mut TrellisWorld, nodes: usize) -> StepResult {
     Ok(())
 }
 
-/// Says that the nodes join a chain that exists: what all nodes share is the network's, not generated.
+/// Says that the nodes join a chain that exists: what all nodes share is the network's, not generated. Where nodes of the application say it themselves, the public peers and external nodes that the scenario lists are asked for it.
 #[given(expr = "we join an external network")]
 #[when(expr = "we join an external network")]
 #[then(expr = "we join an external network")]
@@ -128,13 +128,16 @@ fn have_ibd_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
     Ok(())
 }
 
-/// Gives the nodes peers outside the cluster, in a table with the column `initial_peer`: their addresses in the application's own form, such as a multiaddr. Must come before the first node.
+/// Gives the nodes peers outside the cluster, in a table with the column `initial_peer`: their addresses in the application's own form, such as a multiaddr, or `env(NAME)` for a variable. Must come before the first node.
 #[given(expr = "I have initial peers:")]
 #[when(expr = "I have initial peers:")]
 #[then(expr = "I have initial peers:")]
 fn initial_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
     let rows = rows_of(step, ["initial_peer"]).map_err(StepError::new)?;
-    let peers = rows.into_iter().map(|[peer]| peer);
+    let settings = &world.suite.settings;
+    let peers = rows.iter().map(|[peer]| settings.cell(peer));
+    let peers = peers.map(|peer| Ok(peer?.text().to_owned()));
+    let peers: Vec<String> = peers.collect::<StepResult<_>>()?;
     world.draft()?.chain.initial_peers.extend(peers);
     Ok(())
 }

@@ -21,6 +21,15 @@ pub trait ChainApp: Send + Sync + 'static {
     /// A wish that it cannot fulfil, in the words of the scenario.
     fn deploy(&self, wish: &ChainWish) -> StepResult<Arc<dyn ChainDeployment>>;
 
+    /// What all nodes of a chain that exists share, such as its genesis, asked of one of these nodes of it; `None` where nodes have it otherwise. It is the `existing` of the wish.
+    ///
+    /// # Errors
+    /// None of them that says it.
+    async fn existing(&self, nodes: &[ExternalNode]) -> StepResult<Option<String>> {
+        let _ = nodes;
+        Ok(None)
+    }
+
     /// What can be asked of a node that is known by its endpoints only, such as a public peer.
     ///
     /// # Errors

@@ -27,7 +27,17 @@ pub(crate) const EFFECTS: &[StepEffects] = &[StepEffects {
 
 /// The nodes of a public chain that the scenario listed.
 #[derive(Debug, Default)]
-pub(crate) struct PublicPeers(Vec<ExternalNode>);
+pub(crate) struct PublicPeers {
+    nodes: Vec<ExternalNode>,
+    stall_after: Option<Duration>,
+}
+
+impl PublicPeers {
+    /// The nodes, as far as they are listed by now.
+    pub(crate) fn nodes(&self) -> &[ExternalNode] {
+        &self.nodes
+    }
+}
 
 /// Lists nodes of the public chain, in a table with the columns `public_cryptarchia_endpoint`, `username` and `password`; no user and no password stand for an open endpoint. `env(NAME)` stands for a variable, and a password must be given so.
 #[given(expr = "I have public cryptarchia endpoint peers:")]
@@ -36,11 +46,19 @@ pub(crate) struct PublicPeers(Vec<ExternalNode>);
 fn public_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
     let rows = rows_of(step, PEERS).map_err(StepError::new)?;
     for row in rows {
-        let number = world.public_peers.0.len() + 1;
+        let number = world.public_peers.nodes.len() + 1;
         let peer = public_peer(world, number, &row)?;
-        world.public_peers.0.push(peer);
+        world.public_peers.nodes.push(peer);
     }
     Ok(())
+}
+
+/// Says how long a majority of the public peers may have no new block until they count as stalled, while the nodes are not synced and get none either; without it that is a minute.
+#[given(expr = "public peers stall without a new block for {duration}")]
+#[when(expr = "public peers stall without a new block for {duration}")]
+#[then(expr = "public peers stall without a new block for {duration}")]
+fn peers_stall(world: &mut TrellisWorld, after: Within) {
+    world.public_peers.stall_after = Some(*after);
 }
 
 fn public_peer(
@@ -84,7 +102,7 @@ async fn synced_in(world: &mut TrellisWorld, within: Within) -> StepResult {
 }
 
 async fn await_synced(world: &TrellisWorld, within: Duration) -> StepResult {
-    let peers = &world.public_peers.0;
+    let peers = &world.public_peers.nodes;
     if peers.is_empty() {
         return Err(StepError::new(
             "no public peers are known; say `I have public cryptarchia endpoint peers:`",
@@ -103,7 +121,11 @@ async fn await_synced(world: &TrellisWorld, within: Duration) -> StepResult {
         .map(|peer| port.public_source(peer))
         .collect::<StepResult<_>>()?;
     let (tell, told) = watch::channel(String::from("nothing was seen yet"));
-    let check = SyncCheck::new(locals, publics, within).run(|progress| {
+    let mut check = SyncCheck::new(locals, publics, within);
+    if let Some(after) = world.public_peers.stall_after {
+        check.spec.stall_after = Some(after);
+    }
+    let check = check.run(|progress| {
         tell.send_replace(progress.to_string());
     });
     let goal = "all nodes to be synced to the public chain";

@@ -30,6 +30,8 @@ pub struct ChainWish {
     pub deployment_overrides: BTreeMap<String, String>,
     /// The chain is one that exists: nothing of it is made here.
     pub joins_existing: bool,
+    /// What all nodes of that chain share, as the application's port found it there.
+    pub existing: Option<String>,
     /// The most nodes that the cluster will have at one time, as far as its steps say.
     pub nodes_max: usize,
 }

@@ -1,0 +1,336 @@
+//! Chain outsiders: devchain networks that somebody else could have started, to be "public" for a run.
+//!
+//! Nothing here goes through a backend: the processes are in no ledger and carry no label. They end with the network, or with the test process, however that ends.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use devchain::{DevchainClient, Genesis, PeerAddress};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    sync::Mutex,
+    time::timeout,
+};
+use trellis_domain::{AttachSpec, Endpoint, ExternalNode, NodeName, Secret};
+use trellis_steps::{
+    StepError, StepResult,
+    outsiders::{OutsideCluster, Outsiders},
+};
+
+/// How long a network may take to come up, and one change of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Networks are on hosts 127.x.., with x from here, so that each has hosts of its own.
+const FIRST_NET: u16 = 231;
+const NETS: u16 = 20;
+/// The first port of a host; each node takes two, and each further network of the host as many as there may be.
+const PORT: u16 = 7300;
+const PORTS: u16 = 40;
+/// Keys of devchain nodes are numbered, and those of a scenario's own nodes begin with 1.
+const FIRST_KEY: u64 = 1000;
+/// How long it takes on average until there is a block.
+const BLOCK_TIME: Duration = Duration::from_millis(250);
+/// Sides that part must be able to part for long.
+const SECURITY_PARAMETER: u32 = 200;
+
+static NETWORKS: AtomicU16 = AtomicU16::new(0);
+
+/// Starts networks of a devchain node program.
+pub struct ChainOutsiders {
+    program: PathBuf,
+}
+
+impl ChainOutsiders {
+    /// Networks of the node program at `program`.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Outsiders for ChainOutsiders {
+    async fn start(
+        &self,
+        names: &[NodeName],
+        token: Option<Secret>,
+    ) -> StepResult<Box<dyn OutsideCluster>> {
+        if token.is_some() {
+            return Err(StepError::new("devchain knows no tokens"));
+        }
+        let network = OutsideNetwork::start(self.program.clone(), names).await?;
+        Ok(Box::new(network))
+    }
+}
+
+/// A network that runs, on one chain of its own.
+pub struct OutsideNetwork {
+    program: PathBuf,
+    genesis: Genesis,
+    members: Vec<Member>,
+    processes: Mutex<Vec<Option<Child>>>,
+    /// Removed last.
+    folder: TempDir,
+}
+
+struct Member {
+    name: NodeName,
+    key: u64,
+    http: SocketAddr,
+    p2p: SocketAddr,
+}
+
+impl OutsideNetwork {
+    /// Starts a network, and waits until its nodes have made a block and know it.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming up.
+    pub async fn start(program: PathBuf, names: &[NodeName]) -> StepResult<Self> {
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let [.., pid_high, pid_low] = std::process::id().to_be_bytes();
+        let net = u8::try_from(FIRST_NET + number % NETS).expect("a net is below 256");
+        let host = Ipv4Addr::new(127, net, pid_high, pid_low);
+        let port = PORT + PORTS * (number / NETS);
+        let members = names.iter().zip(0u16..).map(|(name, index)| Member {
+            name: name.clone(),
+            key: FIRST_KEY + u64::from(index),
+            http: SocketAddr::new(host.into(), port + 2 * index),
+            p2p: SocketAddr::new(host.into(), port + 2 * index + 1),
+        });
+        let chain_id = format!("theirs-{}-{number}", std::process::id());
+        let mut genesis = Genesis::new(chain_id, "theirs").with_block_time(BLOCK_TIME);
+        genesis.leaders = u32::try_from(names.len().max(1))?;
+        genesis.security_parameter = SECURITY_PARAMETER;
+        let network = Self {
+            program,
+            genesis,
+            members: members.collect(),
+            processes: Mutex::default(),
+            folder: tempfile::tempdir()?,
+        };
+        let genesis = serde_saphyr::to_string(&network.genesis)?;
+        fs::write(network.folder.path().join("genesis.yaml"), genesis)?;
+        let mut processes = network.processes.lock().await;
+        for member in &network.members {
+            processes.push(Some(network.spawn(member, true)?));
+        }
+        drop(processes);
+        network.reaches(1).await?;
+        Ok(network)
+    }
+
+    /// Where the node at `index` answers.
+    pub fn url(&self, index: usize) -> String {
+        format!("http://{}", self.members[index].http)
+    }
+
+    /// A client for the node at `index`.
+    pub fn client(&self, index: usize) -> DevchainClient {
+        DevchainClient::new(self.url(index))
+    }
+
+    /// Waits until every node that was not killed is at `height`.
+    ///
+    /// # Errors
+    /// One that is not, in time.
+    pub async fn reaches(&self, height: u64) -> StepResult {
+        let mut running = Vec::new();
+        for (index, process) in self.processes.lock().await.iter().enumerate() {
+            running.extend(process.is_some().then_some(index));
+        }
+        self.reaches_of(running, height).await
+    }
+
+    /// Waits until the nodes in `which` are at `height`.
+    ///
+    /// # Errors
+    /// One that is not, in time.
+    pub async fn reaches_of(
+        &self,
+        which: impl IntoIterator<Item = usize>,
+        height: u64,
+    ) -> StepResult {
+        for index in which {
+            let member = &self.members[index];
+            let client = self.client(index);
+            let reached = async {
+                loop {
+                    // It may not listen yet.
+                    let info = client.info().await;
+                    if info.is_ok_and(|info| info.cryptarchia_info.height >= height) {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            timeout(PATIENCE, reached).await.map_err(|_| {
+                StepError::new(format!("{} did not get to height {height}", member.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Has the nodes in the first half and those in the second refuse each other.
+    ///
+    /// # Errors
+    /// A node that cannot be told to.
+    pub async fn split_in_two(&self) -> StepResult {
+        let half = self.members.len() / 2;
+        for index in 0..self.members.len() {
+            let others = if index < half {
+                &self.members[half..]
+            } else {
+                &self.members[..half]
+            };
+            let names = others.iter().map(|other| other.name.to_string());
+            self.client(index).block_peers(names).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the nodes in `which` anew, so that they keep their chain and add nothing to it.
+    ///
+    /// # Errors
+    /// A node that does not come back.
+    pub async fn lead_no_more(&self, which: impl IntoIterator<Item = usize>) -> StepResult {
+        for index in which {
+            let member = &self.members[index];
+            let mut processes = self.processes.lock().await;
+            if let Some(mut process) = processes[index].take() {
+                process.kill().await?;
+            }
+            processes[index] = Some(self.spawn(member, false)?);
+            drop(processes);
+            self.reaches_of([index], 1).await?;
+        }
+        Ok(())
+    }
+
+    /// Kills the node at `index`; says whether it was there.
+    ///
+    /// # Errors
+    /// A process that cannot be killed.
+    pub async fn kill_at(&self, index: usize) -> StepResult<bool> {
+        let Some(mut process) = self.processes.lock().await[index].take() else {
+            return Ok(false);
+        };
+        process.kill().await?;
+        Ok(true)
+    }
+
+    /// Starts a node that ends with this process, also if that is killed.
+    fn spawn(&self, member: &Member, leads: bool) -> StepResult<Child> {
+        let folder = self.folder.path();
+        let data = folder.join(format!("data-{}", member.key));
+        let mut config = devchain::node::NodeConfig::new(
+            member.name.to_string(),
+            member.key,
+            member.http,
+            member.p2p,
+            data,
+        );
+        config.leads = leads;
+        let others = self.members.iter().filter(|other| other.key != member.key);
+        config.initial_peers = others.map(|other| peer_address(other.p2p)).collect();
+        let file = folder.join(format!("{}.yaml", member.key));
+        fs::write(&file, serde_saphyr::to_string(&config)?)?;
+        let log = fs::File::create(folder.join(format!("{}.log", member.key)))?;
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(&self.program)
+            .arg("--config")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A Ctrl-C at the terminal is for the run.
+            .process_group(0)
+            .kill_on_drop(true);
+        Ok(command.spawn()?)
+    }
+
+    fn index_of(&self, node: &NodeName) -> Option<usize> {
+        self.members.iter().position(|member| member.name == *node)
+    }
+}
+
+fn peer_address(place: SocketAddr) -> PeerAddress {
+    PeerAddress {
+        host: place.ip().to_string(),
+        port: place.port(),
+    }
+}
+
+#[async_trait]
+impl OutsideCluster for OutsideNetwork {
+    fn nodes(&self) -> Vec<ExternalNode> {
+        let external = |member: &Member| {
+            let name = "http".parse().expect("http is an endpoint name");
+            let endpoint = Endpoint::new(name, &format!("http://{}", member.http));
+            ExternalNode {
+                name: member.name.clone(),
+                endpoints: [endpoint.expect("a socket address makes a URL")].into(),
+                credential: None,
+                listed_in: "whoever runs them".to_owned(),
+            }
+        };
+        self.members.iter().map(external).collect()
+    }
+
+    fn peer_address(&self, node: &NodeName) -> Option<String> {
+        let index = self.index_of(node)?;
+        Some(peer_address(self.members[index].p2p).to_string())
+    }
+
+    fn attach(&self, provider: &str) -> StepResult<AttachSpec> {
+        let text = format!("{provider} cannot find these nodes; list them as external nodes");
+        Err(StepError::new(text))
+    }
+
+    async fn kill(&self, node: &NodeName) -> StepResult<bool> {
+        match self.index_of(node) {
+            Some(index) => self.kill_at(index).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn split(&self) -> StepResult {
+        self.split_in_two().await
+    }
+
+    async fn halt(&self) -> StepResult {
+        self.lead_no_more(0..self.members.len()).await
+    }
+
+    async fn check_unnoticed(&self) -> StepResult {
+        for (index, member) in self.members.iter().enumerate() {
+            let mut processes = self.processes.lock().await;
+            let Some(process) = &mut processes[index] else {
+                continue;
+            };
+            if let Some(status) = process.try_wait()? {
+                return Err(StepError::new(format!(
+                    "{} has ended: {status}",
+                    member.name
+                )));
+            }
+            let info = self.client(index).node_info().await?;
+            if info.genesis != self.genesis.id() {
+                return Err(StepError::new(format!(
+                    "{} is on another chain",
+                    member.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
