@@ -78,12 +78,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("devchain", &["trellis-bootstrap", "trellis-domain"]),
     ("bitcoin-regtest", &[]),
     (
+        "bitcoin-node",
+        &[
+            "bitcoin-regtest",
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+        ],
+    ),
+    (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
     ),
     (
         "tests",
         &[
+            "bitcoin-node",
             "cfgsync-runtime",
             "devchain",
             "openraft-kv",
