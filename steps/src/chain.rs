@@ -5,6 +5,7 @@
 mod book;
 mod faucet;
 mod genesis;
+mod mining;
 mod money;
 mod network;
 mod nodes;
@@ -30,10 +31,11 @@ pub(crate) use public::PublicPeers;
 pub(crate) use session::ChainSession;
 pub(crate) use wallets::Amount;
 
-pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 6] {
+pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 7] {
     [
         genesis::EFFECTS,
         nodes::EFFECTS,
+        mining::EFFECTS,
         network::EFFECTS,
         public::EFFECTS,
         wallets::EFFECTS,
