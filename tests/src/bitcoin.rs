@@ -150,6 +150,8 @@ impl ChainDeployment for Bitcoin {
             let again = self.lock().remove(node.name()).unwrap_or_default();
             for address in again {
                 rpc.keep_connected(&address).await?;
+                // A node looks only now and then whether it is connected to whom it shall be.
+                rpc.connect_once(&address).await?;
             }
             return Ok(());
         }
