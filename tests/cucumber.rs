@@ -4,9 +4,11 @@
 
 use std::{path::Path, process::ExitCode};
 
+use bitcoin_node::{BitcoinApp, Flavour};
 use devchain::DevchainApp;
 use openraft_kv::OpenRaftKv;
 use tests::{
+    bitcoin::BitcoinPort,
     chain_outsiders::ChainOutsiders,
     devchain::DevchainPort,
     etcd::Etcd,
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
     let program = env!("CARGO_BIN_EXE_openraft-kv-node");
     let app = OpenRaftKv::new(program);
     let devchain = env!("CARGO_BIN_EXE_devchain-node");
+    let litecoin = "litecoin".parse().expect("the name is a valid one");
+    let litecoin = BitcoinApp::new(litecoin, Flavour::litecoin());
     let signals = Signals::default();
     let squatted = Squatted::new(app.clone());
     let etcd = Etcd {
@@ -46,6 +50,11 @@ fn main() -> ExitCode {
             SuiteApp::new(DevchainApp::new(devchain))
                 .with_chain(DevchainPort::new(devchain))
                 .with_outsiders(ChainOutsiders::new(devchain)),
+        )
+        .app(
+            SuiteApp::new(litecoin.clone())
+                .with_chain(BitcoinPort::new(litecoin))
+                .needs(Program::named("litecoind", "apt-get install litecoind")),
         )
         // Features use it to show what becomes of scenarios whose application lacks something.
         .app(

@@ -5,6 +5,7 @@
 mod book;
 mod faucet;
 mod genesis;
+mod mining;
 mod money;
 mod network;
 mod nodes;
@@ -13,6 +14,7 @@ mod port;
 mod public;
 mod session;
 mod shown;
+mod starting;
 mod transactions;
 mod wallets;
 mod wish;
@@ -25,15 +27,16 @@ pub use wish::{ChainWish, SponsorWish, WalletResource};
 
 pub(crate) use book::WalletBook;
 pub(crate) use faucet::FaucetPlace;
-pub(crate) use nodes::await_online;
 pub(crate) use public::PublicPeers;
 pub(crate) use session::ChainSession;
+pub(crate) use starting::await_online;
 pub(crate) use wallets::Amount;
 
-pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 6] {
+pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 7] {
     [
         genesis::EFFECTS,
         nodes::EFFECTS,
+        mining::EFFECTS,
         network::EFFECTS,
         public::EFFECTS,
         wallets::EFFECTS,

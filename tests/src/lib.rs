@@ -1,5 +1,7 @@
 //! What the composition root joins - fixtures on one side, the steps' ports on the other - and what tests across crates share.
 
+pub mod bitcoin;
+pub mod bitcoin_wallets;
 pub mod by_hand;
 pub mod chain_outsiders;
 pub mod devchain;

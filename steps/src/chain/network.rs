@@ -76,7 +76,7 @@ async fn has_peers(
 #[then(expr = "I wait for all nodes to be responsive in {duration}")]
 async fn all_responsive(world: &mut TrellisWorld, within: Within) -> StepResult {
     let begun = std::time::Instant::now();
-    super::nodes::await_starting(world, *within).await?;
+    super::starting::await_starting(world, *within).await?;
     let left = within.saturating_sub(begun.elapsed());
     let goal = "all nodes to answer";
     await_chain(world, goal, left, |view| {

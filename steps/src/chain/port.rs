@@ -78,6 +78,18 @@ pub trait ChainDeployment: Send + Sync + 'static {
         )))
     }
 
+    /// Has `node` make so many blocks on top of its head, whose reward `owner` gets.
+    ///
+    /// # Errors
+    /// Nodes that make blocks when they please.
+    async fn mine(&self, node: &NodeHandle, blocks: u32, owner: &Owner) -> StepResult {
+        let _ = (blocks, owner);
+        Err(StepError::new(format!(
+            "{} cannot be told to make blocks; on its chain they come by themselves",
+            node.name()
+        )))
+    }
+
     /// What `matter` is called on this chain and how a node says it, for people; `None` where nodes do not say it.
     async fn detail(&self, node: &NodeHandle, matter: NodeMatter) -> StepResult<Option<String>>;
 }
