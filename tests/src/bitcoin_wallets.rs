@@ -241,7 +241,11 @@ fn count(count: usize) -> StepResult<Vec<u8>> {
 }
 
 fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |bits: u8| char::from_digit(bits.into(), 16).unwrap_or('0');
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }
 
 async fn sign(wallet: &BitcoinRpc, unsigned: &str) -> StepResult<SignedRaw> {
