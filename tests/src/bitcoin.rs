@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use trellis::{Application, NodeHandle, NodeName};
 use trellis_chain::{
-    ChainObserverConfig, ChainSource, Owner, StartAt,
+    ChainObserverConfig, ChainSource, LedgerConfig, Owner, StartAt,
     bitcoin::{BitcoinRpc, BitcoinSource, RpcAuth, RpcConfig},
 };
 use trellis_domain::{Credential, ExternalNode};
@@ -131,7 +131,14 @@ impl ChainDeployment for Bitcoin {
     }
 
     fn observer(&self, _: &str) -> ChainObserverConfig {
-        ChainObserverConfig::default().with_start(StartAt::Genesis)
+        let ledger = LedgerConfig {
+            // What the first block made can never be spent.
+            genesis: Some(Vec::new()),
+            ..LedgerConfig::default()
+        };
+        ChainObserverConfig::default()
+            .with_start(StartAt::Genesis)
+            .with_ledger(ledger)
     }
 
     fn peer_address(&self, node: &NodeHandle) -> StepResult<String> {
