@@ -62,7 +62,7 @@ pub trait OutsideCluster: Send + Sync {
         Err(StepError::new("these nodes cannot be split in two"))
     }
 
-    /// Has the nodes keep what they have and add nothing to it.
+    /// Waits until the nodes have more than a few blocks, and has them keep those and add nothing.
     ///
     /// # Errors
     /// Nodes that cannot be told to.
@@ -224,7 +224,7 @@ async fn split_outsiders(world: &mut TrellisWorld) -> StepResult {
     Ok(())
 }
 
-/// Has the nodes that somebody else runs make no more blocks; they keep what they have, and answer.
+/// Has the nodes that somebody else runs make no more blocks, once they have more than a few; they keep those, and answer.
 #[given(expr = "the nodes that somebody else runs make no more blocks")]
 #[when(expr = "the nodes that somebody else runs make no more blocks")]
 #[then(expr = "the nodes that somebody else runs make no more blocks")]

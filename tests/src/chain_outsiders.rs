@@ -25,6 +25,8 @@ use trellis_steps::{
     outsiders::{OutsideCluster, Outsiders},
 };
 
+/// Networks halt at this height at the least, so that a node without any block is not near enough to pass for synced.
+const HALT_AT: u64 = 10;
 /// How long a network may take to come up, and one change of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Networks are on hosts 127.x.., with x from here, so that each has hosts of its own.
@@ -308,6 +310,7 @@ impl OutsideCluster for OutsideNetwork {
     }
 
     async fn halt(&self) -> StepResult {
+        self.reaches(HALT_AT).await?;
         self.lead_no_more(0..self.members.len()).await
     }
 

@@ -122,6 +122,11 @@ impl MemoryNode {
         let _ = self.new_blocks.send(block);
     }
 
+    /// How many listen to its stream of blocks.
+    pub fn listeners(&self) -> usize {
+        self.new_blocks.receiver_count()
+    }
+
     /// Moves its tip to a block that it has.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, StreamExt,
-    stream::{self, BoxStream, SelectAll},
+    stream::{self, AbortHandle, BoxStream, SelectAll, abortable},
 };
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use trellis_observation::{ObservationHandle, ObservedSource, SourceProvider};
@@ -21,8 +21,26 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 
 type Source = Arc<dyn ChainSource>;
 
-/// What a stream says: a new block (`true`), or that it ended.
-type News = (String, bool);
+/// What a stream says: a new block, or that it ended.
+enum News {
+    Block,
+    Ended(String),
+}
+
+/// The node whose stream is listened to, until the handle ends that.
+struct Listening {
+    source: Source,
+    _stream: Hangup,
+}
+
+/// Ends a stream when it is dropped: a wait that nobody listens to holds a connection, and on some nodes one of a few threads.
+struct Hangup(AbortHandle);
+
+impl Drop for Hangup {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Listens to the streams of all nodes that have them, and makes `handle` look at each new block.
 /// Never returns: whoever runs it also ends it, by dropping it.
@@ -34,23 +52,22 @@ pub async fn wake_on_blocks(
     provider: impl SourceProvider<Source>,
 ) {
     let mut streams: SelectAll<BoxStream<'static, News>> = SelectAll::new();
-    let mut listening: BTreeMap<String, Source> = BTreeMap::new();
+    let mut listening: BTreeMap<String, Listening> = BTreeMap::new();
     let mut ticks = interval(OPEN_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => open(&provider, &mut listening, &mut streams).await,
-            Some((name, is_block)) = streams.next() => {
-                let mut blocks = is_block;
-                if !is_block {
-                    listening.remove(&name);
-                }
+            Some(first) = streams.next() => {
+                let mut blocks = false;
+                let mut news = Some(first);
                 // Many nodes tell of one block: one look is enough for all that was told by now.
-                while let Some(Some((name, is_block))) = streams.next().now_or_never() {
-                    blocks |= is_block;
-                    if !is_block {
-                        listening.remove(&name);
+                while let Some(told) = news {
+                    match told {
+                        News::Block => blocks = true,
+                        News::Ended(name) => drop(listening.remove(&name)),
                     }
+                    news = streams.next().now_or_never().flatten();
                 }
                 if blocks {
                     // A cycle that fails shows in the handle.
@@ -63,40 +80,48 @@ pub async fn wake_on_blocks(
 
 async fn open(
     provider: &impl SourceProvider<Source>,
-    listening: &mut BTreeMap<String, Source>,
+    listening: &mut BTreeMap<String, Listening>,
     streams: &mut SelectAll<BoxStream<'static, News>>,
 ) {
     let Ok(Ok(sources)) = timeout(OPEN_WITHIN, provider.sources()).await else {
         return;
     };
-    let new = |listed: &ObservedSource<Source>| {
-        let known = listening.get(&listed.name);
-        !known.is_some_and(|known| Arc::ptr_eq(known, &listed.source))
-    };
+    listening.retain(|name, known| {
+        let mut listed = sources.iter().filter(|listed| listed.name == *name);
+        listed.any(|listed| Arc::ptr_eq(&known.source, &listed.source))
+    });
+    let new = |listed: &ObservedSource<Source>| !listening.contains_key(&listed.name);
     let asked = sources.into_iter().filter(new).map(|listed| async move {
         let stream = timeout(OPEN_WITHIN, listed.source.stream()).await;
         (listed, stream)
     });
-    for (listed, stream) in futures::future::join_all(asked.collect::<Vec<_>>()).await {
+    for (listed, opened) in futures::future::join_all(asked.collect::<Vec<_>>()).await {
         let ObservedSource { name, source } = listed;
-        match stream {
-            Ok(Ok(Some(blocks))) => {
-                let (told, ended) = (name.clone(), name.clone());
-                let news = blocks.map(move |block| (told.clone(), block.is_ok()));
-                let end = stream::once(async move { (ended, false) });
-                streams.push(news.chain(end).boxed());
-            }
+        let blocks = match opened {
+            Ok(Ok(Some(blocks))) => blocks,
             // A wire without streams: not asked again.
-            Ok(Ok(None)) => {}
+            Ok(Ok(None)) => stream::pending().boxed(),
             Ok(Err(_)) | Err(_) => continue,
-        }
-        listening.insert(name, source);
+        };
+        let ended = name.clone();
+        let news = blocks
+            .take_while(|block| std::future::ready(block.is_ok()))
+            .map(|_| News::Block);
+        // One that was hung up was no longer wanted, and another may be listened to by now.
+        let end = stream::once(async move { News::Ended(ended) });
+        let (news, hangup) = abortable(news.chain(end));
+        streams.push(news.boxed());
+        let _stream = Hangup(hangup);
+        listening.insert(name, Listening { source, _stream });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use trellis_observation::{ObservationConfig, ObservationRuntime, StaticSources};
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use trellis_observation::{DynError, ObservationConfig, ObservationRuntime, StaticSources};
 
     use super::*;
     use crate::{
@@ -126,6 +151,47 @@ mod tests {
                 .await
                 .unwrap();
         }
+        waker.abort();
+    }
+
+    /// Lists whatever was put into it last.
+    struct Listed(Arc<Mutex<Vec<ObservedSource<Source>>>>);
+
+    #[async_trait]
+    impl SourceProvider<Source> for Listed {
+        async fn sources(&self) -> Result<Vec<ObservedSource<Source>>, DynError> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_stream_of_a_node_is_held_and_none_of_one_that_is_no_longer_listed() {
+        let nodes = [0, 1].map(|_| Arc::new(MemoryNode::new("NODE_1", genesis(0))));
+        let sources = nodes.each_ref().map(|node| {
+            let source: Source = Arc::clone(node) as _;
+            ObservedSource::new("NODE_1", source)
+        });
+        let listed = Arc::new(Mutex::new(vec![sources[0].clone()]));
+        let observer = ChainObserver::new(ChainObserverConfig::default());
+        let config = ObservationConfig::default();
+        let runtime =
+            ObservationRuntime::start(observer, StaticSources::new(sources.clone()), config);
+        let waker = wake_on_blocks(runtime.handle(), Listed(Arc::clone(&listed)));
+        let waker = tokio::spawn(waker);
+        let listeners = || nodes.each_ref().map(|node| node.listeners());
+        let some_ticks = OPEN_EVERY * 5;
+
+        tokio::time::sleep(some_ticks).await;
+        assert_eq!(listeners(), [1, 0]);
+
+        // Another process, at the same name.
+        *listed.lock().unwrap() = vec![sources[1].clone()];
+        tokio::time::sleep(some_ticks).await;
+        assert_eq!(listeners(), [0, 1]);
+
+        listed.lock().unwrap().clear();
+        tokio::time::sleep(some_ticks).await;
+        assert_eq!(listeners(), [0, 0]);
         waker.abort();
     }
 }

@@ -112,7 +112,7 @@ async fn await_synced(world: &TrellisWorld, within: Duration) -> StepResult {
     let running = chain.cluster.running();
     let locals: Vec<Arc<dyn ChainSource>> = running
         .iter()
-        .map(|node| chain.deployment.source(node))
+        .map(|node| chain.source_of(node))
         .collect::<StepResult<_>>()?;
     let app = world.suite.app(world.draft.app.as_ref())?;
     let port = app.chain.as_ref().expect("there is a chain session");

@@ -24,6 +24,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// How long a look may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(6);
 
+/// How a node is asked, found once for all who watch it.
+type ChainSources = NodeSources<Arc<dyn ChainSource>, MakeSource>;
+type MakeSource = Box<dyn Fn(&NodeHandle) -> Option<Arc<dyn ChainSource>> + Send + Sync>;
+
 /// The chain side of a running cluster. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub(crate) struct ChainSession {
@@ -35,6 +39,7 @@ pub(crate) struct ChainSession {
     pub(super) sponsor: Option<SponsorWish>,
     /// Held while coins are chosen, so that no two transactions choose the same.
     pub(super) building: Arc<tokio::sync::Mutex<()>>,
+    sources: Arc<ChainSources>,
     /// Where the events of the chain begin.
     begun: Cursor,
     peers: Arc<OnceLock<ObservationHandle<PeersObserver>>>,
@@ -60,10 +65,11 @@ impl ChainSession {
         let network = networks.find_map(|network| network).unwrap_or_default();
         let observer = ChainObserver::new(deployment.observer(&network).with_mempools());
         let config = observation("chain");
-        let watch = cluster.observe(observer, sources(&deployment), config);
+        let sources = Arc::new(sources(&cluster, &deployment));
+        let watch = cluster.observe(observer, client(&sources), config);
         let begun = watch.cursor();
         // A new block is looked at when it is there, and not only at the next tick.
-        let streams = NodeSources::new(cluster.inventory().clone(), sources(&deployment));
+        let streams = NodeSources::new(cluster.inventory().clone(), client(&sources));
         let streams = wake_on_blocks(watch.clone(), streams);
         cluster.tasks().spawn("streams of blocks", streams);
         let wallets = deployment.wallets(&network);
@@ -78,6 +84,7 @@ impl ChainSession {
             wallets,
             sponsor,
             building: Arc::default(),
+            sources,
             begun,
             peers: Arc::default(),
             state: Arc::new(Mutex::new(state)),
@@ -86,15 +93,23 @@ impl ChainSession {
 
     /// What can be asked of the node called `name`.
     pub(crate) fn source(&self, name: &NodeName) -> StepResult<Arc<dyn ChainSource>> {
-        self.deployment.source(&self.cluster.node(name)?)
+        self.source_of(&self.cluster.node(name)?)
+    }
+
+    /// What can be asked of `node`: the same for all who ask, so that what it found out of the node is known.
+    pub(super) fn source_of(&self, node: &NodeHandle) -> StepResult<Arc<dyn ChainSource>> {
+        match self.sources.client(node) {
+            Some(source) => Ok(source),
+            None => self.deployment.source(node),
+        }
     }
 
     /// Whom nodes are connected with, observed from the first call on.
     pub(super) fn peers(&self) -> &ObservationHandle<PeersObserver> {
         self.peers.get_or_init(|| {
-            let sources = sources(&self.deployment);
+            let client = client(&self.sources);
             self.cluster
-                .observe(PeersObserver, sources, observation("peers"))
+                .observe(PeersObserver, client, observation("peers"))
         })
     }
 
@@ -218,11 +233,17 @@ fn observation(name: &str) -> ObservationConfig {
         .with_poll_timeout(LOOK_WITHIN)
 }
 
-fn sources(
-    deployment: &Arc<dyn ChainDeployment>,
-) -> impl Fn(&NodeHandle) -> Option<Arc<dyn ChainSource>> + Send + Sync + 'static {
+fn sources(cluster: &Cluster, deployment: &Arc<dyn ChainDeployment>) -> ChainSources {
     let deployment = Arc::clone(deployment);
-    move |node| deployment.source(node).ok()
+    let source: MakeSource = Box::new(move |node| deployment.source(node).ok());
+    NodeSources::new(cluster.inventory().clone(), source)
+}
+
+fn client(
+    sources: &Arc<ChainSources>,
+) -> impl Fn(&NodeHandle) -> Option<Arc<dyn ChainSource>> + Send + Sync + 'static {
+    let sources = Arc::clone(sources);
+    move |node| sources.client(node)
 }
 
 fn gave_up(error: &WaitError<ChainView>) -> StepError {
