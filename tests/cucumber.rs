@@ -9,6 +9,7 @@ use devchain::DevchainApp;
 use openraft_kv::OpenRaftKv;
 use tests::{
     bitcoin::BitcoinPort,
+    bitcoin_outsiders::BitcoinOutsiders,
     chain_outsiders::ChainOutsiders,
     devchain::DevchainPort,
     etcd::Etcd,
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         .app(
             SuiteApp::new(litecoin.clone())
                 .with_chain(BitcoinPort::new(litecoin))
+                .with_outsiders(BitcoinOutsiders::new(Flavour::litecoin()))
                 .needs(Program::named("litecoind", "apt-get install litecoind")),
         )
         // Features use it to show what becomes of scenarios whose application lacks something.

@@ -95,6 +95,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tests",
         &[
             "bitcoin-node",
+            "bitcoin-regtest",
             "cfgsync-runtime",
             "devchain",
             "openraft-kv",

@@ -9,7 +9,7 @@ use cucumber::{given, then, when};
 use trellis_domain::{AttachSpec, Credential, ExternalNode, NodeName, Secret};
 
 use crate::{
-    Count, StepError, StepResult, TrellisWorld,
+    Count, NodeRef, StepError, StepResult, TrellisWorld,
     effect::{Effect, StepEffects},
 };
 
@@ -28,6 +28,16 @@ pub trait Outsiders: Send + Sync + 'static {
         names: &[NodeName],
         token: Option<Secret>,
     ) -> StepResult<Box<dyn OutsideCluster>>;
+}
+
+/// What a node that lies says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lie {
+    /// Its head is this many blocks higher than it is.
+    HigherBy(u64),
+    /// Headers are others than those that their ids are the hashes of.
+    ForgedHeaders,
 }
 
 /// A cluster that somebody else runs. It ends when it is dropped.
@@ -68,6 +78,24 @@ pub trait OutsideCluster: Send + Sync {
     /// Nodes that cannot be told to.
     async fn halt(&self) -> StepResult {
         Err(StepError::new("these nodes cannot be halted"))
+    }
+
+    /// Has the nodes serve what they have slowly to their peers, once that is more than a few blocks.
+    ///
+    /// # Errors
+    /// Nodes that cannot be told to.
+    async fn slow_down(&self) -> StepResult {
+        Err(StepError::new("these nodes cannot be slowed down"))
+    }
+
+    /// Has `node` lie to all who ask it, if it is one of these; says whether it is.
+    ///
+    /// # Errors
+    /// A node that cannot be made to.
+    async fn lie(&self, node: &NodeName, lie: Lie) -> StepResult<bool> {
+        Err(StepError::new(format!(
+            "{node} cannot be made to say {lie:?}"
+        )))
     }
 
     /// Checks that every node that was not killed has the same process and data as in the beginning, and that connections to it were not dropped.
@@ -123,7 +151,7 @@ impl OutsideClusters {
         Ok(&self.clusters)
     }
 
-    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, and `THEIRS_TOKEN`.
+    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, `THEIRS_1_USER` and `THEIRS_1_PASSWORD` where they want them, and `THEIRS_TOKEN`.
     pub(crate) fn variables(&self) -> BTreeMap<String, Secret> {
         let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
         let urls = nodes.filter_map(|node| {
@@ -137,8 +165,17 @@ impl OutsideClusters {
                 Some((format!("{}_PEER", node.name), Secret::from(address)))
             })
         });
+        let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
+        let passwords = nodes.filter_map(|node| match node.credential? {
+            Credential::Basic { user, password } => Some([
+                (format!("{}_USER", node.name), Secret::from(user)),
+                (format!("{}_PASSWORD", node.name), password),
+            ]),
+            Credential::Bearer(_) => None,
+        });
         let token = self.token.clone().map(|token| (TOKEN.to_owned(), token));
-        urls.chain(peers).chain(token).collect()
+        let all = urls.chain(peers).chain(passwords.flatten()).chain(token);
+        all.collect()
     }
 
     /// Kills the node of this name, if there is one; says whether there is.
@@ -150,6 +187,16 @@ impl OutsideClusters {
         }
         Ok(false)
     }
+}
+
+/// Has a node that somebody else runs lie.
+async fn lie(world: &mut TrellisWorld, node: &NodeName, lie: Lie) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        if world.interruptible(cluster.lie(node, lie)).await?? {
+            return Ok(());
+        }
+    }
+    Err(StepError::new(format!("nobody else runs {node}")))
 }
 
 /// Starts a cluster of the scenario's application in a way that the harness does not know of, each node as if on a host of its own. The nodes are called `THEIRS_1`, `THEIRS_2` and so on, also over several clusters; harness runs find their addresses in the variables `THEIRS_1_URL` and so on. They are not part of the scenario by that, and end after it.
@@ -233,6 +280,42 @@ async fn halt_outsiders(world: &mut TrellisWorld) -> StepResult {
         world.interruptible(cluster.halt()).await??;
     }
     Ok(())
+}
+
+/// Has the nodes that somebody else runs serve few blocks at a time to their peers, and each time late, once they have more than a few.
+#[given(expr = "the nodes that somebody else runs serve blocks slowly")]
+#[when(expr = "the nodes that somebody else runs serve blocks slowly")]
+#[then(expr = "the nodes that somebody else runs serve blocks slowly")]
+async fn slow_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.slow_down()).await??;
+    }
+    Ok(())
+}
+
+/// Has a node that somebody else runs say that it has so many blocks more than it has. Its variable names, from now on, a place where it lies.
+#[given(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+#[when(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+#[then(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+async fn boasts(world: &mut TrellisWorld, node: NodeRef, blocks: u64) -> StepResult {
+    lie(world, &named(&node)?, Lie::HigherBy(blocks)).await
+}
+
+/// Has a node that somebody else runs serve headers that are not those which their ids are the hashes of. Only for chains where a header can be checked against its id. Its variable names, from now on, a place where it lies.
+#[given(expr = "somebody else has {node} forge its headers")]
+#[when(expr = "somebody else has {node} forge its headers")]
+#[then(expr = "somebody else has {node} forge its headers")]
+async fn forges(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    lie(world, &named(&node)?, Lie::ForgedHeaders).await
+}
+
+fn named(node: &NodeRef) -> StepResult<NodeName> {
+    match node {
+        NodeRef::Named(name) => Ok(name.clone()),
+        other => Err(StepError::new(format!(
+            "{other} is none that somebody else runs"
+        ))),
+    }
 }
 
 /// Fails unless each node that somebody else runs has the process that it began with and the data that was written then, and still serves a connection that was opened then. Nodes that somebody else killed do not count.

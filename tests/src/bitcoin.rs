@@ -107,7 +107,6 @@ fn not_on_regtest(wish: &ChainWish) -> Option<&'static str> {
             !wish.deployment_overrides.is_empty(),
             "another deployment; its rules are built in",
         ),
-        (wish.joins_existing, "a public network to join"),
     ];
     let found = wants.into_iter().find(|(wanted, _)| *wanted);
     found.map(|(_, what)| what)
