@@ -24,14 +24,8 @@ impl Tree {
         let back = prop_oneof![6 => Just(0_usize), 2 => 0..4_usize, 1 => 0..60_usize];
         prop::collection::vec(back, 1..100).prop_map(|backs| {
             let indexed = backs.into_iter().enumerate();
-            let parents: Vec<_> = indexed
-                .map(|(index, back)| index.saturating_sub(back))
-                .collect();
-            let mut heights = vec![0];
-            for parent in &parents {
-                heights.push(heights[*parent] + 1);
-            }
-            Self { parents, heights }
+            let parents = indexed.map(|(index, back)| index.saturating_sub(back));
+            Self::of_parents(parents.collect::<Vec<_>>())
         })
     }
 
@@ -40,6 +34,16 @@ impl Tree {
             parents: (0..blocks - 1).collect(),
             heights: (0..blocks as u64).collect(),
         }
+    }
+
+    /// Block `n + 1` is a child of `parents[n]`.
+    pub(crate) fn of_parents(parents: impl Into<Vec<usize>>) -> Self {
+        let parents = parents.into();
+        let mut heights = vec![0];
+        for parent in &parents {
+            heights.push(heights[*parent] + 1);
+        }
+        Self { parents, heights }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -2,13 +2,17 @@
 //!
 //! The target is the highest block that a majority of the *configured* peers have on their chains,
 //! by ancestry: a peer that is a block ahead agrees, one that cannot be reached agrees with
-//! nothing, and fewer than a majority is no target and never a success. What is found is a verdict
-//! (`judge`, a pure function over one view), what happens over time is `history`, and `check` looks
-//! again and again until a verdict is final or the time is up.
+//! nothing, and fewer than a majority is no target and never a success. A peer speaks for its own
+//! chain only (`own_chains`): what it says of a block that another has too proves nothing there.
+//! What is found is a verdict (`judge`, a pure function over one view, which counts `claims`), what
+//! happens over time is `history`, and `check` looks again and again until a verdict is final or
+//! the time is up.
 
 mod check;
+mod claims;
 mod history;
 mod judge;
+mod own_chains;
 mod verdict;
 
 use std::time::Duration;
@@ -17,6 +21,7 @@ pub use self::{
     check::{SyncCheck, SyncReport, watch},
     history::{Pace, SyncHistory, SyncProgress},
     judge::judge,
+    own_chains::{OwnChain, OwnChains},
     verdict::{LocalState, LocalStatus, NoTarget, PeerState, PeerStatus, SyncVerdict, Verdict},
 };
 use crate::{agreement::majority_of, id::BlockId};

@@ -1,7 +1,7 @@
 //! Sync check: looks again and again until the verdict is final or the time is up, and tells how it
 //! goes in between.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,16 +13,18 @@ use super::{
     SyncSpec,
     history::{SyncHistory, SyncProgress},
     judge::judge,
-    verdict::SyncVerdict,
+    own_chains::OwnChains,
+    verdict::{NoTarget, SyncVerdict, Verdict},
 };
 use crate::{
+    id::BlockId,
     observer::{ChainObserver, ChainObserverConfig},
     source::{ChainSource, HeaderCheck},
     view::ChainView,
 };
 
-/// How long a peer may take to have its header checked.
-const CHECK_WITHIN: Duration = Duration::from_secs(2);
+/// How long a node may take to say what is below its tip, or a peer to have its header checked.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -88,9 +90,11 @@ impl SyncCheck {
             .with_poll_timeout(poll_within + Duration::from_secs(1));
         let observer = ChainObserver::new(self.observer);
         let runtime = ObservationRuntime::start(observer, sources, config);
+        let (local, public) = (&self.local, &self.public);
         let report = watch(
             &runtime.handle(),
-            &self.public,
+            local,
+            public,
             &self.spec,
             self.within,
             tell,
@@ -101,36 +105,48 @@ impl SyncCheck {
     }
 }
 
-/// Watches an observation that runs anyway, until the verdict is final or the time is up. `public`
-/// are the peers whose headers are checked by calculation, where their wire allows it.
+/// Watches an observation that runs anyway, until the verdict is final or the time is up. The
+/// sources are asked for what is below their tips, and the headers of `public` are checked by
+/// calculation, where their wire allows it.
 ///
 /// # Cancel safety
 /// Dropping it loses nothing but what it has seen.
 pub async fn watch(
     handle: &ObservationHandle<ChainObserver>,
+    local: &[Arc<dyn ChainSource>],
     public: &[Arc<dyn ChainSource>],
     spec: &SyncSpec,
     within: Duration,
     mut tell: impl FnMut(&SyncProgress),
 ) -> SyncReport {
-    let deadline = Instant::now() + within;
-    let mut history = SyncHistory::new();
+    let began = Instant::now();
+    let deadline = began + within;
+    let mut watch = Watch {
+        local,
+        public,
+        spec,
+        deadline,
+        chains: OwnChains::new(),
+        history: SyncHistory::new(),
+        checked: BTreeMap::new(),
+    };
     let mut snapshots = handle.snapshots();
-    // What was seen before this call counts for nothing: nodes may have moved since.
+    // The first look is at once instead of at the next tick; whether it fails, the next ones say.
     let _ = timeout_at(deadline, handle.refresh()).await;
     let mut last = None;
     loop {
-        let observed = handle.latest();
+        // What was seen before this call counts for nothing: nodes may have moved since.
+        let observed = handle
+            .latest()
+            .filter(|observed| observed.began_at >= began);
         if let Some(observed) = &observed {
-            history.observe(&observed.snapshot, Instant::now());
-            check_headers(&observed.snapshot, public, &mut history).await;
-            let now = Instant::now();
-            let verdict = judge(&observed.snapshot, spec, &history, now);
-            let progress = history.progress(verdict.clone(), now);
+            let progress = watch.look(&observed.snapshot).await;
             tell(&progress);
-            last = Some((verdict, progress));
+            last = Some(progress);
         }
-        let is_final = last.as_ref().is_some_and(|(verdict, _)| verdict.is_final());
+        let is_final = last
+            .as_ref()
+            .is_some_and(|progress| progress.verdict.is_final());
         let next = async {
             if is_final {
                 None
@@ -142,39 +158,79 @@ pub async fn watch(
         if let Ok(Some(_)) = next {
             continue;
         }
-        let (verdict, progress) = last.unwrap_or_else(|| nothing_seen(spec, &history));
+        let progress = last.unwrap_or_else(|| watch.judged(&ChainView::empty()));
         return SyncReport {
-            verdict,
+            verdict: progress.verdict.clone(),
             progress,
             timed_out: next.is_err(),
         };
     }
 }
 
-fn nothing_seen(spec: &SyncSpec, history: &SyncHistory) -> (SyncVerdict, SyncProgress) {
-    let now = Instant::now();
-    let verdict = judge(&ChainView::empty(), spec, history, now);
-    let progress = history.progress(verdict.clone(), now);
-    (verdict, progress)
+/// What a check remembers from one look to the next.
+struct Watch<'a> {
+    local: &'a [Arc<dyn ChainSource>],
+    public: &'a [Arc<dyn ChainSource>],
+    spec: &'a SyncSpec,
+    deadline: Instant,
+    chains: OwnChains,
+    history: SyncHistory,
+    /// The tip of each peer whose header was checked by calculation.
+    checked: BTreeMap<Arc<str>, BlockId>,
 }
 
-/// Has every peer's newest header checked, where the wire allows it.
-async fn check_headers(
-    view: &ChainView,
-    public: &[Arc<dyn ChainSource>],
-    history: &mut SyncHistory,
-) {
-    let checks = public.iter().filter_map(|source| {
-        let head = view.node(source.name())?.head?;
-        let header = view.graph.entry(&head.id)?.header.clone();
-        Some(async move {
-            let check = timeout(CHECK_WITHIN, source.check_header(&header)).await;
-            (source.name(), check)
-        })
-    });
-    for (name, check) in join_all(checks.collect::<Vec<_>>()).await {
-        if let Ok(Ok(HeaderCheck::Forged { why })) = check {
-            history.lied(name, why);
+impl Watch<'_> {
+    async fn look(&mut self, view: &ChainView) -> SyncProgress {
+        self.history.observe(view, Instant::now());
+        let (local, public) = (self.local, self.public);
+        let all = local.iter().chain(public);
+        self.chains.gather(view, all, self.left()).await;
+        self.check_headers(view).await;
+        let mut progress = self.judged(view);
+        // Chains that have nothing in common so far are compared further down.
+        while is_gathering(&progress) && self.chains.deepen(public.iter(), self.left()).await {
+            progress = self.judged(view);
+        }
+        progress
+    }
+
+    fn judged(&self, view: &ChainView) -> SyncProgress {
+        let now = Instant::now();
+        let verdict = judge(view, &self.chains, self.spec, &self.history, now);
+        self.history.progress(verdict, now)
+    }
+
+    /// How long nodes may take to answer now.
+    fn left(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        left.min(ANSWER_WITHIN)
+    }
+
+    /// Has every peer's newest header checked, where the wire allows it.
+    async fn check_headers(&mut self, view: &ChainView) {
+        let within = self.left();
+        let checks = self.public.iter().filter_map(|source| {
+            let tip = self.chains.of(view.node(source.name())?)?.tip().clone();
+            if self.checked.get(source.name()) == Some(&tip.id) {
+                return None;
+            }
+            Some(async move {
+                let check = timeout(within, source.check_header(&tip)).await;
+                (source, tip.id, check)
+            })
+        });
+        for (source, tip, check) in join_all(checks.collect::<Vec<_>>()).await {
+            let Ok(Ok(check)) = check else {
+                continue;
+            };
+            self.checked.insert(source.name().into(), tip);
+            if let HeaderCheck::Forged { why } = check {
+                self.history.lied(source.name(), why);
+            }
         }
     }
+}
+
+fn is_gathering(progress: &SyncProgress) -> bool {
+    progress.verdict.verdict == Verdict::NoTarget(NoTarget::Gathering)
 }

@@ -6,49 +6,57 @@ use tokio::time::Instant;
 
 use super::{
     SyncSpec,
+    claims::{Claim, Claims},
     history::SyncHistory,
+    own_chains::OwnChains,
     verdict::{LocalState, LocalStatus, NoTarget, PeerState, PeerStatus, SyncVerdict, Verdict},
 };
 use crate::{
-    agreement::agreed,
-    graph::{Graph, Place, Relation},
+    graph::Place,
     id::BlockId,
     view::{ChainView, NodeView},
 };
 
-/// Judges one view. `history` says who stalls and who lied before.
+/// Judges one view. `chains` is what each node itself says is below its tip, and `history` says who
+/// stalls and who lied before.
 pub fn judge(
     view: &ChainView,
+    chains: &OwnChains,
     spec: &SyncSpec,
     history: &SyncHistory,
     now: Instant,
 ) -> SyncVerdict {
     let network = spec.genesis.or_else(|| majority_genesis(view, spec));
+    let lies = lies(view, chains, spec, history, network);
     let usable: Vec<&NodeView> = spec
         .public
         .iter()
         .filter_map(|name| view.node(name))
-        .filter(|peer| peer.is_running() && lie(peer, network, history).is_none())
+        .filter(|peer| peer.is_running() && !lies.contains_key(&peer.name))
         .collect();
-    let target = find_target(&view.graph, spec, &usable);
+    let claims = Claims::of(&usable, chains, spec.quorum());
+    let target = find_target(&claims, chains, spec, &usable);
     let still = stalled_for(spec, &usable, history, now);
+    let seen = Seen {
+        view,
+        chains,
+        claims: &claims,
+        target: target.as_ref().ok().copied(),
+    };
     let peers = spec.public.iter().map(|name| PeerStatus {
         name: name.as_str().into(),
         height: view.node(name).and_then(NodeView::height),
-        state: peer_state(
-            view,
-            spec,
-            name,
-            network,
-            target.as_ref().ok(),
-            history,
-            now,
-        ),
+        state: match lies.get(name.as_str()) {
+            Some(why) => PeerState::Lying {
+                why: Arc::clone(why),
+            },
+            None => seen.peer_state(spec, name, history, now),
+        },
     });
     let locals = spec.local.iter().map(|name| LocalStatus {
         name: name.as_str().into(),
         height: view.node(name).and_then(NodeView::height),
-        state: local_state(view, spec, name, target.as_ref().ok()),
+        state: seen.local_state(spec, name),
     });
     let (peers, locals): (Vec<_>, Vec<_>) = (peers.collect(), locals.collect());
     let verdict = match (&target, foreign(view, spec, network)) {
@@ -92,17 +100,40 @@ fn genesis(node: &NodeView) -> Option<BlockId> {
     node.identity.as_ref()?.genesis
 }
 
-/// What a peer says that cannot be.
-fn lie(peer: &NodeView, network: Option<BlockId>, history: &SyncHistory) -> Option<Arc<str>> {
-    let wrong = genesis(peer)
-        .zip(network)
-        .filter(|(its, theirs)| its != theirs);
-    let wrong = wrong.map(|(its, theirs)| {
-        let (its, theirs) = (its.short(), theirs.short());
-        format!("its genesis block is {its}, that of the network is {theirs}").into()
-    });
-    let said = history.lie_of(&peer.name).or(peer.contradiction.as_ref());
-    wrong.or_else(|| said.cloned())
+/// What peers say that cannot be, and who says it.
+fn lies(
+    view: &ChainView,
+    chains: &OwnChains,
+    spec: &SyncSpec,
+    history: &SyncHistory,
+    network: Option<BlockId>,
+) -> BTreeMap<Arc<str>, Arc<str>> {
+    let peers = spec.public.iter().filter_map(|name| view.node(name));
+    let running: Vec<&NodeView> = peers.filter(|peer| peer.is_running()).collect();
+    let mut lies = BTreeMap::new();
+    for peer in &running {
+        let wrong = genesis(peer)
+            .zip(network)
+            .filter(|(its, theirs)| its != theirs);
+        let wrong = wrong.map(|(its, theirs)| {
+            let (its, theirs) = (its.short(), theirs.short());
+            format!("its genesis block is {its}, that of the network is {theirs}").into()
+        });
+        if let Some(why) = wrong.or_else(|| history.lie_of(&peer.name).cloned()) {
+            lies.insert(Arc::clone(&peer.name), why);
+        }
+    }
+    let others = running
+        .into_iter()
+        .filter(|peer| !lies.contains_key(&peer.name));
+    let others: Vec<&NodeView> = others.collect();
+    let claims = Claims::of(&others, chains, spec.quorum());
+    for claim in &claims.all {
+        if let Some(why) = claims.impossible_height(claim) {
+            lies.insert(Arc::clone(&claim.node.name), why);
+        }
+    }
+    lies
 }
 
 /// A local node on another network than the peers.
@@ -119,7 +150,12 @@ fn foreign(view: &ChainView, spec: &SyncSpec, network: Option<BlockId>) -> Optio
     })
 }
 
-fn find_target(graph: &Graph, spec: &SyncSpec, usable: &[&NodeView]) -> Result<Place, NoTarget> {
+fn find_target(
+    claims: &Claims<'_>,
+    chains: &OwnChains,
+    spec: &SyncSpec,
+    usable: &[&NodeView],
+) -> Result<Place, NoTarget> {
     let needed = spec.quorum();
     if spec.public.is_empty() {
         return Err(NoTarget::NoPeers);
@@ -128,21 +164,20 @@ fn find_target(graph: &Graph, spec: &SyncSpec, usable: &[&NodeView]) -> Result<P
         let usable = usable.len();
         return Err(NoTarget::TooFew { usable, needed });
     }
-    let heads: Vec<Place> = usable.iter().filter_map(|peer| peer.head).collect();
-    let ids: Vec<BlockId> = heads.iter().map(|head| head.id).collect();
-    if heads.len() < needed {
+    let common = claims.agreed();
+    let deeper = || usable.iter().any(|peer| chains.goes_deeper(peer));
+    if claims.all.len() < needed || (common.is_none() && deeper()) {
         return Err(NoTarget::Gathering);
     }
-    let common = agreed(graph, &ids, needed);
     // Peers part for a block or two all the time. Split they are when what they part on grows.
-    let apart = heads.into_iter().filter(|head| match common {
+    let apart = claims.all.iter().filter(|claim| match common {
         None => true,
         Some(common) => {
-            head.height > common.height + spec.lag_max.max(1)
-                && graph.is_on_chain_of(&common.id, &head.id) == Some(true)
+            claim.head().height > common.height.saturating_add(spec.lag_max.max(1))
+                && claim.has(&common.id)
         }
     });
-    let branches = branches(graph, apart);
+    let branches = branches(apart);
     match common {
         Some(common) if branches.len() < 2 => Ok(common),
         None if branches.len() < 2 => Err(NoTarget::Gathering),
@@ -151,18 +186,19 @@ fn find_target(graph: &Graph, spec: &SyncSpec, usable: &[&NodeView]) -> Result<P
 }
 
 /// The highest heads of which none is on the chain of another, and how many heads are on each.
-fn branches(graph: &Graph, heads: impl Iterator<Item = Place>) -> Vec<(Place, usize)> {
-    let mut heads: Vec<Place> = heads.collect();
-    heads.sort_unstable_by(|a, b| b.cmp(a));
-    let mut branches: Vec<(Place, usize)> = Vec::new();
-    for head in heads {
-        let on = |top: &Place| graph.is_on_chain_of(&head.id, &top.id) == Some(true);
-        match branches.iter_mut().find(|(top, _)| on(top)) {
+fn branches<'a>(claims: impl Iterator<Item = &'a Claim<'a>>) -> Vec<(Place, usize)> {
+    let mut claims: Vec<&Claim<'_>> = claims.collect();
+    claims.sort_unstable_by_key(|claim| std::cmp::Reverse(claim.head()));
+    let mut branches: Vec<(&Claim<'_>, usize)> = Vec::new();
+    for claim in claims {
+        let head = claim.chain.tip().id;
+        match branches.iter_mut().find(|(top, _)| top.has(&head)) {
             Some((_, count)) => *count += 1,
-            None => branches.push((head, 1)),
+            None => branches.push((claim, 1)),
         }
     }
-    branches
+    let places = branches.into_iter().map(|(top, count)| (top.head(), count));
+    places.collect()
 }
 
 /// For how long none of a majority has had a new block, when that is too long.
@@ -189,76 +225,96 @@ fn stalled_for(
     longest.filter(|_| !moving)
 }
 
-fn peer_state(
-    view: &ChainView,
-    spec: &SyncSpec,
-    name: &str,
-    network: Option<BlockId>,
-    target: Option<&Place>,
-    history: &SyncHistory,
-    now: Instant,
-) -> PeerState {
-    let Some(peer) = view.node(name).filter(|peer| peer.is_running()) else {
-        let why = why_unreachable(view, name);
-        return PeerState::Unreachable { why };
-    };
-    if let Some(why) = lie(peer, network, history) {
-        return PeerState::Lying { why };
-    }
-    let still = history.still_for(name, now).zip(spec.stall_after);
-    let still = still.filter(|(still, after)| still >= after);
-    let (Some(target), Some(head)) = (target, peer.head) else {
-        return PeerState::Undecided;
-    };
-    match (view.graph.relation(&head.id, &target.id), still) {
-        (Relation::Before(blocks), None) => PeerState::Behind { blocks },
-        (Relation::Before(_), Some((since, _))) => PeerState::Stalled { since },
-        (Relation::Same | Relation::After(_), _) => PeerState::Agrees,
-        (Relation::Forked(_), _) => PeerState::Elsewhere,
-        (Relation::Unknown, _) => PeerState::Undecided,
-    }
+/// What a state is told from.
+struct Seen<'a> {
+    view: &'a ChainView,
+    chains: &'a OwnChains,
+    claims: &'a Claims<'a>,
+    target: Option<Place>,
 }
 
-fn local_state(
-    view: &ChainView,
-    spec: &SyncSpec,
-    name: &str,
-    target: Option<&Place>,
-) -> LocalState {
-    let Some(node) = view.node(name).filter(|node| node.is_running()) else {
-        let why = why_unreachable(view, name);
-        return LocalState::Unreachable { why };
-    };
-    let Some(target) = target else {
-        return LocalState::NoTarget;
-    };
-    let by_height = || {
-        let blocks = target
-            .height
-            .saturating_sub(node.height().unwrap_or_default());
-        if blocks > 0 {
-            LocalState::Behind { blocks }
-        } else {
-            LocalState::Undecided
+impl Seen<'_> {
+    fn peer_state(
+        &self,
+        spec: &SyncSpec,
+        name: &str,
+        history: &SyncHistory,
+        now: Instant,
+    ) -> PeerState {
+        let Some(peer) = self.view.node(name).filter(|peer| peer.is_running()) else {
+            let why = why_unreachable(self.view, name);
+            return PeerState::Unreachable { why };
+        };
+        let still = history.still_for(name, now).zip(spec.stall_after);
+        let still = still.filter(|(still, after)| still >= after);
+        let (Some(target), Some(chain)) = (self.target, self.chains.of(peer)) else {
+            return PeerState::Undecided;
+        };
+        if chain.above(&target.id).is_some() {
+            return PeerState::Agrees;
         }
-    };
-    // Where it was is not where it is: a head counts only when it is the block that was told last.
-    let Some(tip) = node.current_tip() else {
-        return by_height();
-    };
-    match view.graph.relation(&tip, &target.id) {
-        Relation::Same => LocalState::Synced { behind: 0 },
-        Relation::Before(behind) if behind <= spec.lag_max => LocalState::Synced { behind },
-        Relation::Before(blocks) => LocalState::Behind { blocks },
-        Relation::After(blocks) => LocalState::Ahead { blocks },
-        Relation::Forked(common) => LocalState::Forked {
-            common,
-            depth: view
-                .graph
-                .place(&tip)
-                .map_or(0, |tip| tip.height - common.height),
-        },
-        Relation::Unknown => by_height(),
+        if !self.is_below(&chain.tip().id, &target.id) {
+            return PeerState::Elsewhere;
+        }
+        let blocks = self.behind(&chain.tip().id, &target);
+        match still {
+            None => PeerState::Behind { blocks },
+            Some((since, _)) => PeerState::Stalled { since },
+        }
+    }
+
+    fn local_state(&self, spec: &SyncSpec, name: &str) -> LocalState {
+        let Some(node) = self.view.node(name).filter(|node| node.is_running()) else {
+            let why = why_unreachable(self.view, name);
+            return LocalState::Unreachable { why };
+        };
+        let Some(target) = self.target else {
+            return LocalState::NoTarget;
+        };
+        let height = node.height().unwrap_or_default();
+        let by_height = match target.height.saturating_sub(height) {
+            0 => LocalState::Undecided,
+            blocks => LocalState::Behind { blocks },
+        };
+        // Where it was is not where it is: only what it named below its present tip counts.
+        let Some(chain) = self.chains.of(node) else {
+            return by_height;
+        };
+        let tip = chain.tip().id;
+        match chain.above(&target.id) {
+            Some(0) => return LocalState::Synced { behind: 0 },
+            Some(blocks) => return LocalState::Ahead { blocks },
+            None => {}
+        }
+        if self.claims.vouch_for(&tip) {
+            let behind = self.behind(&tip, &target);
+            return if behind <= spec.lag_max {
+                LocalState::Synced { behind }
+            } else {
+                LocalState::Behind { blocks: behind }
+            };
+        }
+        let common = chain
+            .newest_first()
+            .find(|block| self.claims.vouch_for(block));
+        match common {
+            Some(common) => LocalState::Forked {
+                depth: chain.above(&common).unwrap_or_default(),
+                common: self.claims.place(common),
+            },
+            None => by_height,
+        }
+    }
+
+    /// Whether anybody who has the target has `block` below it.
+    fn is_below(&self, block: &BlockId, target: &BlockId) -> bool {
+        let mut all = self.claims.all.iter();
+        all.any(|claim| claim.has(target) && claim.has(block))
+    }
+
+    fn behind(&self, block: &BlockId, target: &Place) -> u64 {
+        let height = self.claims.place(*block).height;
+        target.height.saturating_sub(height)
     }
 }
 

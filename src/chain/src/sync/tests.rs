@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     generated::{Tree, id},
     graph::Place,
-    model::{ChainIdentity, Head, Mode},
+    model::{ChainIdentity, Head, Header, Mode},
     view::{ChainView, NodeView},
 };
 
@@ -78,6 +78,11 @@ fn node(name: &str, tree: &Tree, head: usize, genesis: usize) -> NodeView {
     node
 }
 
+fn own_chain(tree: &Tree, head: usize) -> OwnChain {
+    let headers = tree.chain(head).into_iter().map(|block| tree.header(block));
+    OwnChain::new(&headers.collect::<Vec<_>>()).unwrap()
+}
+
 impl Case {
     fn spec(&self) -> SyncSpec {
         let public = (0..self.peers.len()).map(|n| format!("peer-{n}"));
@@ -100,7 +105,7 @@ impl Case {
             let mut peer = node(&format!("peer-{n}"), &self.tree, *head, genesis);
             match kind {
                 Kind::Unreachable => peer.failing = Some("no connection".into()),
-                Kind::Contradicting => peer.contradiction = Some("too high".into()),
+                Kind::Contradicting => peer.reported.as_mut().unwrap().height += 1_000 + n as u64,
                 _ => {}
             }
             nodes.insert(Arc::clone(&peer.name), peer);
@@ -129,8 +134,23 @@ impl Case {
         history
     }
 
+    /// What each says of its own chain, which is the truth.
+    fn chains(&self) -> OwnChains {
+        let mut chains = OwnChains::new();
+        let peers = self.peers.iter().map(|(head, _)| ("peer", *head));
+        let locals = self.locals.iter().map(|(head, _)| ("NODE", *head));
+        for (n, (of, head)) in peers.enumerate() {
+            chains.insert(&format!("{of}-{n}"), own_chain(&self.tree, head));
+        }
+        for (n, (of, head)) in locals.enumerate() {
+            chains.insert(&format!("{of}_{n}"), own_chain(&self.tree, head));
+        }
+        chains
+    }
+
     fn judge(&self) -> SyncVerdict {
-        judge(&self.view(), &self.spec(), &self.history(), Instant::now())
+        let (view, chains, spec) = (self.view(), self.chains(), self.spec());
+        judge(&view, &chains, &spec, &self.history(), Instant::now())
     }
 
     /// The highest block that a majority of the configured peers honestly has.
@@ -156,8 +176,8 @@ proptest! {
         let needed = case.peers.len() / 2 + 1;
         match &verdict.verdict {
             Verdict::NoTarget(NoTarget::TooFew { usable, needed: told }) => {
-                prop_assert_eq!((*usable, *told), (honest, needed));
-                prop_assert!(honest < needed);
+                prop_assert_eq!(*told, needed);
+                prop_assert!(*usable <= honest && honest < needed);
             }
             Verdict::NoTarget(NoTarget::Split { branches, common }) => {
                 prop_assert_eq!(*common, agreed.map(|block| tree.place(block)));
@@ -186,23 +206,46 @@ proptest! {
 
     #[test]
     fn no_minority_of_peers_can_make_nodes_synced_that_are_not(
-        (case, liars) in (any_case(), prop::collection::vec(0..100_usize, 0..4))
+        (case, liars) in (any_case(), prop::collection::vec((0..100_usize, 0..100_usize, 0..100_usize), 0..4))
     ) {
-        // All honest first; then fewer than half are added, which say whatever they like.
+        // All honest first; then fewer than half are added, whose blocks have whatever parents they like.
         let mut case = case;
         case.peers.iter_mut().for_each(|(_, kind)| *kind = Kind::Honest);
         let honest = case.peers.clone();
-        for head in liars.into_iter().take(honest.len().saturating_sub(1)) {
-            case.peers.push((head % case.tree.len(), Kind::Honest));
+        let liars = liars.into_iter().take(honest.len().saturating_sub(1));
+        let liars: Vec<_> = liars.map(|(tip, below, parent)| {
+            let count = case.tree.len();
+            (tip % count, below % count, parent % count)
+        }).collect();
+        case.peers.extend(liars.iter().map(|(tip, ..)| (*tip, Kind::Honest)));
+        let (view, spec) = (case.view(), case.spec());
+        let mut chains = case.chains();
+        for (n, (tip, below, parent)) in liars.iter().enumerate() {
+            // The truth down to a block, and from there the chain of another one.
+            let mut chain = case.tree.chain(*tip);
+            chain.truncate(1 + below % chain.len());
+            chain.extend(case.tree.chain(*parent));
+            let parents = chain.iter().skip(1).map(|block| Some(id(*block))).chain([None]);
+            let headers = chain.iter().zip(parents).map(|(block, parent)| Header::new(id(*block), parent));
+            if let Some(chain) = OwnChain::new(&headers.collect::<Vec<_>>()) {
+                chains.insert(&format!("peer-{}", honest.len() + n), chain);
+            }
         }
-        let with = case.judge();
+        let with = judge(&view, &chains, &spec, &SyncHistory::new(), Instant::now());
         if with.is_synced() {
-            // Each target is vouched for by at least one peer of the honest majority.
+            // One of the honest peers has the target, and the local nodes on its chain or on top of it.
             let target = with.target.unwrap();
-            let vouched = honest.iter().any(|(head, _)| {
-                case.tree.chain(*head).iter().any(|block| id(*block) == target.id)
-            });
-            prop_assert!(vouched);
+            let truth = honest.iter().map(|(head, _)| case.tree.chain(*head));
+            let follows = |chain: &Vec<usize>| {
+                chain.iter().any(|block| id(*block) == target.id)
+            };
+            let honestly: Vec<_> = truth.filter(follows).collect();
+            prop_assert!(!honestly.is_empty());
+            for (local, _) in &case.locals {
+                let own = case.tree.chain(*local);
+                let on = honestly.iter().any(|chain| chain.contains(local));
+                prop_assert!(on || own.iter().any(|block| id(*block) == target.id));
+            }
         }
     }
 }
@@ -222,7 +265,13 @@ fn a_local_node_on_another_network_ends_the_check_at_once() {
     let mut spec = case.spec();
     spec.genesis = None;
 
-    let verdict = judge(&view, &spec, &SyncHistory::new(), Instant::now());
+    let verdict = judge(
+        &view,
+        &case.chains(),
+        &spec,
+        &SyncHistory::new(),
+        Instant::now(),
+    );
 
     assert!(
         matches!(verdict.verdict, Verdict::OtherNetwork { .. }),
