@@ -47,6 +47,8 @@ pub enum Trouble {
     Boasts(u64),
     /// Its headers are not what their ids say.
     Forges,
+    /// It says that this block, which it knows, is the parent of its tip.
+    Grafts(BlockId),
 }
 
 /// A node in memory.
@@ -69,6 +71,19 @@ struct Inner {
     mempool: BTreeSet<TxId>,
     peers: Vec<String>,
     funds: BTreeMap<Owner, Vec<(OutputId, u64)>>,
+}
+
+impl Inner {
+    /// What it says of this header.
+    fn grafted(&self, header: Header) -> Header {
+        match self.trouble {
+            Trouble::Grafts(parent) if header.id == self.chain.tip().header.id => Header {
+                parent: Some(parent),
+                ..header
+            },
+            _ => header,
+        }
+    }
 }
 
 impl MemoryNode {
@@ -267,17 +282,36 @@ impl ChainSource for MemoryNode {
     }
 
     async fn header(&self, id: BlockId) -> Result<Option<Header>, SourceError> {
-        self.read("header", |inner| inner.chain.header(&id).cloned())
-            .await
+        let header = |inner: &mut Inner| Some(inner.grafted(inner.chain.header(&id)?.clone()));
+        self.read("header", header).await
     }
 
     async fn ancestry(&self, from: BlockId, end: AncestryEnd) -> Result<Vec<Header>, SourceError> {
-        self.read("ancestry", |inner| inner.chain.ancestry(from, end))
-            .await
+        let ancestry = |inner: &mut Inner| {
+            let told = inner.chain.ancestry(from, end);
+            let Some(first) = told.first().map(|first| inner.grafted(first.clone())) else {
+                return told;
+            };
+            match (inner.trouble, first.parent) {
+                (Trouble::Grafts(_), Some(parent)) if from == inner.chain.tip().header.id => {
+                    let below = inner.chain.ancestry(parent, end);
+                    [first].into_iter().chain(below).collect()
+                }
+                _ => told,
+            }
+        };
+        self.read("ancestry", ancestry).await
     }
 
     async fn block(&self, id: BlockId) -> Result<BlockAnswer, SourceError> {
-        self.read("block", |inner| inner.chain.answer(&id)).await
+        let block = |inner: &mut Inner| match inner.chain.answer(&id) {
+            BlockAnswer::Found(block) => BlockAnswer::Found(Block {
+                header: inner.grafted(block.header),
+                ..block
+            }),
+            answer => answer,
+        };
+        self.read("block", block).await
     }
 
     fn range_unit(&self) -> Option<RangeUnit> {

@@ -1,7 +1,7 @@
 //! Source: a Logos node as a source of a chain.
 
 use async_trait::async_trait;
-use futures::try_join;
+use futures::join;
 
 use super::{
     chain_calls::HEADERS_MAX, client::LogosHttp, genesis, info::Generation, wallet_calls::id_in,
@@ -69,17 +69,24 @@ impl ChainSource for LogosSource {
     }
 
     async fn identity(&self) -> Result<ChainIdentity, SourceError> {
-        let (chain_id, version, network, genesis) = try_join!(
+        // A gateway may keep some of these to itself. What it does answer counts.
+        let (chain_id, version, network, genesis) = join!(
             self.http.chain_id(),
             self.http.version(),
             self.http.network_info(),
             self.http.genesis(),
-        )?;
+        );
+        let genesis = match genesis {
+            Err(error) if chain_id.is_err() && version.is_err() && network.is_err() => {
+                return Err(error);
+            }
+            told => told.ok().flatten(),
+        };
         Ok(ChainIdentity {
-            chain_id,
+            chain_id: chain_id.ok().flatten(),
             genesis,
-            protocol: version.map(|version| version.version),
-            peer_id: network.peer_id,
+            protocol: version.ok().flatten().map(|version| version.version),
+            peer_id: network.ok().and_then(|network| network.peer_id),
         })
     }
 

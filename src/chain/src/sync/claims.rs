@@ -110,7 +110,8 @@ impl<'a> Claims<'a> {
             return Some(why.into());
         }
         let mut disputed = None;
-        for block in claim.chain.newest_first() {
+        let vouched = |block: &BlockId| self.vouch_for(block);
+        for block in claim.chain.newest_first().filter(vouched) {
             let heights = self.heights(&block);
             let told = claim.height_of(&block)?;
             let most = heights.iter().find(|(_, count)| **count >= self.quorum);
@@ -121,9 +122,7 @@ impl<'a> Claims<'a> {
                 };
                 return (*height != told).then(|| why().into());
             }
-            if heights.values().sum::<usize>() >= self.quorum {
-                disputed.get_or_insert(block);
-            }
+            disputed.get_or_insert(block);
         }
         let block = disputed?.short();
         Some(format!("the peers do not agree at which height block {block} is").into())

@@ -96,6 +96,11 @@ fn majority_genesis(view: &ChainView, spec: &SyncSpec) -> Option<BlockId> {
     enough.map(|(genesis, _)| genesis)
 }
 
+/// Its peer id, where its wire has one, and its name.
+fn who(node: &NodeView) -> Option<(&str, &str)> {
+    Some((node.identity.as_ref()?.peer_id.as_deref()?, &node.name))
+}
+
 fn genesis(node: &NodeView) -> Option<BlockId> {
     node.identity.as_ref()?.genesis
 }
@@ -111,6 +116,17 @@ fn lies(
     let peers = spec.public.iter().filter_map(|name| view.node(name));
     let running: Vec<&NodeView> = peers.filter(|peer| peer.is_running()).collect();
     let mut lies = BTreeMap::new();
+    // A node that is listed twice, or is one of those that shall follow, would confirm itself.
+    let locals = spec.local.iter().filter_map(|name| view.node(name));
+    let mut known: BTreeMap<&str, &str> = locals.filter_map(who).collect();
+    for peer in &running {
+        if let Some((id, name)) = who(peer)
+            && let Some(same) = known.insert(id, name)
+        {
+            let why = format!("it is the same node as {same}");
+            lies.insert(Arc::clone(&peer.name), why.into());
+        }
+    }
     for peer in &running {
         let wrong = genesis(peer)
             .zip(network)

@@ -280,4 +280,28 @@ fn a_local_node_on_another_network_ends_the_check_at_once() {
     assert!(verdict.is_final() && !verdict.is_synced());
 }
 
+#[test]
+fn a_peer_that_is_listed_twice_or_is_the_local_node_confirms_nothing() {
+    let case = Case {
+        tree: Tree::chain_of(5),
+        peers: vec![(4, Kind::Honest); 3],
+        locals: vec![(4, true)],
+        lag_max: 2,
+    };
+    let is_synced = |same: &[&str]| {
+        let mut view = case.view();
+        for name in same {
+            let node = Arc::make_mut(&mut view.nodes).get_mut(*name).unwrap();
+            let identity = Arc::make_mut(node.identity.as_mut().unwrap());
+            identity.peer_id = Some("12D3".to_owned());
+        }
+        let (chains, spec) = (case.chains(), case.spec());
+        judge(&view, &chains, &spec, &SyncHistory::new(), Instant::now()).is_synced()
+    };
+    assert!(is_synced(&["peer-0"]));
+    assert!(is_synced(&["peer-0", "peer-1"]));
+    assert!(!is_synced(&["peer-0", "peer-1", "peer-2"]));
+    assert!(!is_synced(&["NODE_0", "peer-1", "peer-2"]));
+}
+
 mod over_nodes;

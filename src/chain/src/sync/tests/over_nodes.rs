@@ -163,6 +163,57 @@ async fn one_lying_peer_changes_nothing_and_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_puts_the_common_tip_on_top_of_a_fork_makes_nobody_synced() {
+    let (local, peers) = (named("NODE_1"), peers_at(30));
+    local.grow(28, 1);
+    local.grow(1, 3);
+    // The first that is asked: what it says is heard before the truth.
+    peers[0].follow(&local);
+    peers[0].follow(&peers[1]);
+    peers[0].trouble(Trouble::Grafts(local.tip().header.id));
+    let mut check = check(&[&local], &peers);
+    check.spec.stall_after = None;
+
+    let report = check.run(|_| {}).await;
+
+    assert_eq!(
+        report.verdict.verdict,
+        Verdict::Forked,
+        "{}",
+        report.verdict
+    );
+    let LocalState::Forked { common, depth } = report.verdict.locals[0].state else {
+        panic!("{}", report.verdict);
+    };
+    assert_eq!((common.height, depth), (28, 1));
+
+    // And it cannot keep a node that follows from being synced.
+    local.follow(&peers[1]);
+    let report = self::check(&[&local], &peers).run(|_| {}).await;
+    assert!(report.verdict.is_synced(), "{}", report.verdict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn chains_that_part_far_below_are_compared_down_to_where_they_do() {
+    let (local, mut peers) = (named("NODE_1"), peers_at(300));
+    for (n, peer) in peers.iter().enumerate() {
+        peer.grow(2_000, if n < 2 { 5 } else { 6 });
+    }
+    local.follow(&peers[0]);
+    peers.push(named("peer-4"));
+    peers[3].follow(&peers[2]);
+    let mut check = check(&[&local], &peers);
+    check.within = Duration::from_secs(10);
+
+    let verdict = check.run(|_| {}).await.verdict;
+
+    let Verdict::NoTarget(NoTarget::Split { common, .. }) = verdict.verdict else {
+        panic!("{verdict}");
+    };
+    assert_eq!(common.unwrap().height, 300);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_of_another_genesis_is_lying_and_a_node_of_one_fails_at_once() {
     let stranger = |name: &str| {
         let node = Arc::new(MemoryNode::new(name, genesis(1)));
