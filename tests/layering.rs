@@ -88,6 +88,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "logos-node",
+        &[
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+            "trellis-settings",
+        ],
+    ),
+    (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
     ),
@@ -97,6 +106,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bitcoin-node",
             "cfgsync-runtime",
             "devchain",
+            "logos-node",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",

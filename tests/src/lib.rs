@@ -8,6 +8,7 @@ pub mod devchain;
 pub mod etcd;
 pub mod etcd_kv;
 pub mod etcd_outside;
+pub mod logos;
 pub mod open_line;
 pub mod openraft;
 pub mod outsiders;

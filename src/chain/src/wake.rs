@@ -111,8 +111,11 @@ async fn open(
         let end = stream::once(async move { News::Ended(ended) });
         let (news, hangup) = abortable(news.chain(end));
         streams.push(news.boxed());
-        let _stream = Hangup(hangup);
-        listening.insert(name, Listening { source, _stream });
+        let listened = Listening {
+            source,
+            _stream: Hangup(hangup),
+        };
+        listening.insert(name, listened);
     }
 }
 
