@@ -6,7 +6,7 @@ use devchain::{DevchainClient, DevchainWallet, FeePayer};
 use futures::StreamExt as _;
 use logos_node::{LogosApp, LogosSettings};
 use tests::{
-    logos::{load, logos},
+    logos::{load, logos, program},
     site::{Site, node},
 };
 use trellis_chain::{BlockAnswer, ChainSource as _, SignedTransaction, logos::LogosSource};
@@ -60,6 +60,15 @@ async fn three(site: &Site, app: &LogosApp) -> (Cluster, Vec<NodeHandle>) {
         .map(|text| cluster.node(&name(text)).unwrap())
         .into();
     (cluster, handles)
+}
+
+#[test]
+fn where_nothing_says_how_a_node_is_run_it_is_said_what_to_set() {
+    let nothing = program(&logos("logos", None).unwrap()).to_string();
+    let begins = "a Logos node (set TRELLIS_LOGOS_NODE to a file that says how one is run";
+    assert!(nothing.starts_with(begins), "{nothing}");
+    assert!(!program(&logos("logos", None).unwrap()).is_on(Some("/usr/bin".as_ref())));
+    assert!(program(&app()).is_on(None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
