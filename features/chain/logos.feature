@@ -137,11 +137,11 @@ Feature: Logos nodes, by their program and templates or as somebody else runs th
         """
       Then the exit code is 0
 
-    Scenario: A node of ours joins their network
+    Scenario: A node of ours that is on another chain is not mixed with theirs
       When I run the harness on this feature:
         """
         Feature: Theirs
-          Scenario: It is not of their network
+          Scenario: Another genesis
             Given the application is "logos-rehearsal"
             And external nodes:
               | node  | url               |
