@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use devchain::{
     DevchainApp, DevchainClient, DevchainWallet, FeePayer, Genesis, GenesisNotes, PeerAddress,
     api::Mode,
+    application::IbdPeers,
     id::{ChannelId, NoteId, PublicKey},
     transaction::{Note, Op, SignedOps, Transfer, note_id, op_id},
     wallet::{BuiltTransaction as Built, Notes},
@@ -64,13 +65,16 @@ impl ChainApp for DevchainPort {
             .iter()
             .map(|peer| peer.parse().map_err(StepError::from))
             .collect::<StepResult<_>>()?;
-        let mut app = DevchainApp::new(&self.program)
+        let ibd_peers = match (wish.uses_ibd, wish.ibd_peers.is_empty()) {
+            (false, _) => IbdPeers::OfJoiners,
+            (true, true) => IbdPeers::All,
+            (true, false) => IbdPeers::Named(wish.ibd_peers.clone()),
+        };
+        let app = DevchainApp::new(&self.program)
             .with_genesis(genesis)
             .with_initial_peers(peers)
+            .with_ibd_peers(ibd_peers)
             .with_prolonged_bootstrap_period(wish.prolonged_bootstrap.unwrap_or_default());
-        if !wish.ibd_peers.is_empty() {
-            app = app.with_ibd_peers(wish.ibd_peers.iter().cloned());
-        }
         Ok(Arc::new(Devchain { app }))
     }
 
