@@ -27,10 +27,12 @@ use trellis_steps::{
     StepError, StepResult,
     chain::{
         AccountRef, BuiltTransaction, ChainApp, ChainDeployment, ChainWallets, ChainWish, Defect,
-        NodeMatter,
+        Faucet, NodeMatter,
     },
 };
 use url::Url;
+
+use crate::chain_faucet::FaucetClient;
 
 /// How long it takes on average until there is a block, unless a scenario says otherwise.
 const BLOCK_TIME: Duration = Duration::from_millis(250);
@@ -98,6 +100,10 @@ impl ChainApp for DevchainPort {
         let endpoint = node.endpoints.first();
         let endpoint = endpoint.ok_or_else(|| no_endpoint(&node.name))?;
         source(&node.name, endpoint, node.credential.as_ref())
+    }
+
+    fn faucet(&self) -> Option<Arc<dyn Faucet>> {
+        Some(Arc::new(FaucetClient))
     }
 }
 

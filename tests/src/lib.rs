@@ -4,6 +4,7 @@ pub mod bitcoin;
 pub mod bitcoin_outsiders;
 pub mod bitcoin_wallets;
 pub mod by_hand;
+mod chain_faucet;
 pub mod chain_outsiders;
 pub mod devchain;
 pub mod etcd;

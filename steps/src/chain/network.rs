@@ -29,6 +29,8 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     mentions!("{node} has at least {int} peers within {duration}"),
     mentions!("{node} is at height {int} in {duration}"),
     mentions!("{node} is exactly at height {int}"),
+    mentions!("{node} is online in {duration}"),
+    mentions!("{node} is bootstrapping in {duration}"),
     mentions!("{node} has its LIB at or above height {int}"),
     mentions!("I record {node} height as {string}"),
     mentions!("{node} reaches {int} blocks beyond recorded height {string} in {duration}"),
@@ -123,6 +125,37 @@ async fn exactly_at_height(world: &mut TrellisWorld, node: NodeRef, height: u64)
             shown(&view)
         ))),
     }
+}
+
+/// Waits until the node takes part in the chain: it has downloaded what there is, and makes and finalises blocks.
+#[given(expr = "{node} is online in {duration}")]
+#[when(expr = "{node} is online in {duration}")]
+#[then(expr = "{node} is online in {duration}")]
+async fn is_online(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
+    await_mode(world, &node, &Mode::Online, within).await
+}
+
+/// Waits until the node says that it does not take part in the chain yet: it downloads, or waits after that.
+#[given(expr = "{node} is bootstrapping in {duration}")]
+#[when(expr = "{node} is bootstrapping in {duration}")]
+#[then(expr = "{node} is bootstrapping in {duration}")]
+async fn is_bootstrapping(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
+    await_mode(world, &node, &Mode::Bootstrapping, within).await
+}
+
+async fn await_mode(
+    world: &TrellisWorld,
+    node: &NodeRef,
+    mode: &Mode,
+    within: Within,
+) -> StepResult {
+    let name = world.resolve(node).await?;
+    let goal = format!("{name} to be {mode}");
+    await_chain(world, &goal, *within, |view| {
+        let node = view.node(name.as_str()).filter(|node| node.is_running());
+        node.and_then(|node| node.mode()) == Some(mode)
+    })
+    .await
 }
 
 /// Notes at which height the node's chain is now, for steps that come later.
