@@ -10,6 +10,7 @@ use logos_node::LogosApp;
 use openraft_kv::OpenRaftKv;
 use tests::{
     bitcoin::BitcoinPort,
+    bitcoin_outsiders::BitcoinOutsiders,
     chain_outsiders::ChainOutsiders,
     devchain::DevchainPort,
     etcd::Etcd,
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         .app(
             SuiteApp::new(litecoin.clone())
                 .with_chain(BitcoinPort::new(litecoin))
+                .with_outsiders(BitcoinOutsiders::new(Flavour::litecoin()))
                 .needs(Program::named("litecoind", "apt-get install litecoind")),
         )
         .app(

@@ -104,6 +104,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "tests",
         &[
             "bitcoin-node",
+            "bitcoin-regtest",
             "cfgsync-runtime",
             "devchain",
             "logos-node",

@@ -62,6 +62,53 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
         """
       Then the exit code is 0
 
+    Scenario: One peer of three boasts of blocks that nobody has and is outvoted
+      Given 3 nodes that somebody else runs
+      And somebody else has THEIRS_3 say that it is 1000000 blocks higher than it is
+      When I run the harness on this feature:
+        """
+        Feature: Public
+          Scenario: A boaster
+            Given the application is "devchain"
+            And I have public cryptarchia endpoint peers:
+              | public_cryptarchia_endpoint | username | password |
+              | env(THEIRS_1_URL)           |          |          |
+              | env(THEIRS_2_URL)           |          |          |
+              | env(THEIRS_3_URL)           |          |          |
+            And we join an external network
+            And I have initial peers:
+              | initial_peer       |
+              | env(THEIRS_1_PEER) |
+            And a cluster of 1 node
+            Then I wait for all nodes to be synced to the chain in 30 seconds
+        """
+      Then the exit code is 0
+
+    Scenario: A slow download is shown as it goes, while the target moves on
+      Given 3 nodes that somebody else runs
+      And the nodes that somebody else runs serve blocks slowly
+      When I run the harness on this feature:
+        """
+        Feature: Public
+          Scenario: Slow
+            Given the application is "devchain"
+            And I have public cryptarchia endpoint peers:
+              | public_cryptarchia_endpoint | username | password |
+              | env(THEIRS_1_URL)           |          |          |
+              | env(THEIRS_2_URL)           |          |          |
+              | env(THEIRS_3_URL)           |          |          |
+            And we join an external network
+            And I have initial peers:
+              | initial_peer       |
+              | env(THEIRS_1_PEER) |
+            And node "NODE_1" has user config override "leads" as "false"
+            And a cluster of 1 node
+            Then I wait for all nodes to be synced to the chain in 60 seconds
+        """
+      Then the exit code is 0
+      And it prints " to go at "
+      And it prints ", done in "
+
     Scenario: A node that is ahead of peers which stay where they are is synced
       Given 3 nodes that somebody else runs
       And the nodes that somebody else runs make no more blocks
@@ -188,6 +235,45 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
         """
       Then the exit code is 1
       And it prints "the peers stall at "
+
+    Scenario: Two peers of three boast, and nobody can be believed
+      Given 3 nodes that somebody else runs
+      And somebody else has THEIRS_2 say that it is 1000000 blocks higher than it is
+      And somebody else has THEIRS_3 say that it is 2000000 blocks higher than it is
+      When I run the harness on this feature:
+        """
+        Feature: Public
+          Scenario: Boasters
+            Given the application is "devchain"
+            And I have public cryptarchia endpoint peers:
+              | public_cryptarchia_endpoint | username | password |
+              | env(THEIRS_1_URL)           |          |          |
+              | env(THEIRS_2_URL)           |          |          |
+              | env(THEIRS_3_URL)           |          |          |
+            And we join an external network
+            And I have initial peers:
+              | initial_peer       |
+              | env(THEIRS_1_PEER) |
+            And a cluster of 1 node
+            Then I wait for all nodes to be synced to the chain in 5 seconds
+        """
+      Then the exit code is 1
+      And it prints "PUBLIC_2 cannot be believed: "
+
+    Scenario: A peer that is listed twice does not count twice
+      Given 1 node that somebody else runs
+      When I run the harness on this feature:
+        """
+        Feature: Public
+          Scenario: One peer in two rows
+            Given the application is "devchain"
+            And I have public cryptarchia endpoint peers:
+              | public_cryptarchia_endpoint | username | password |
+              | env(THEIRS_1_URL)           |          |          |
+              | env(THEIRS_1_URL)/          |          |          |
+        """
+      Then the exit code is 1
+      And it prints "is listed twice, and would count as two peers"
 
   Rule: A node that is not on their chain is told apart from one that is late
 

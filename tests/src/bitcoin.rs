@@ -100,14 +100,13 @@ fn not_on_regtest(wish: &ChainWish) -> Option<&'static str> {
             "a time to wait after the download",
         ),
         (
-            !wish.ibd_peers.is_empty(),
+            wish.uses_ibd,
             "peers to download from; they download from all",
         ),
         (
             !wish.deployment_overrides.is_empty(),
             "another deployment; its rules are built in",
         ),
-        (wish.joins_existing, "a public network to join"),
     ];
     let found = wants.into_iter().find(|(wanted, _)| *wanted);
     found.map(|(_, what)| what)

@@ -3,30 +3,44 @@
 //! Nothing here goes through a backend: the processes are in no ledger and carry no label. They end with the network, or with the test process, however that ends.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Stdio,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Mutex as StdMutex,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use devchain::{DevchainClient, Genesis, PeerAddress};
+use devchain::{DevchainClient, Genesis, PeerAddress, node::NodeConfig};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
-    sync::Mutex,
+    sync::{Mutex, OnceCell},
     time::timeout,
 };
 use trellis_domain::{AttachSpec, Endpoint, ExternalNode, NodeName, Secret};
 use trellis_steps::{
     StepError, StepResult,
-    outsiders::{OutsideCluster, Outsiders},
+    outsiders::{Lie, OutsideCluster, OutsideFaucet, Outsiders},
+};
+
+use crate::{
+    chain_faucet::{RunningFaucet, endowment},
+    liar::Liar,
 };
 
 /// Networks halt at this height at the least, so that a node without any block is not near enough to pass for synced.
 const HALT_AT: u64 = 10;
+/// Networks are slowed down at this height at the least, when there is something to download.
+const SLOW_AT: u64 = 30;
+/// How many blocks a slow node serves at once, and after which time: faster than they are made, and slow enough to be watched.
+const SLOW_BLOCKS: usize = 4;
+const SLOW_AFTER_MS: u64 = 400;
 /// How long a network may take to come up, and one change of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Networks are on hosts 127.x.., with x from here, so that each has hosts of its own.
@@ -79,6 +93,8 @@ pub struct OutsideNetwork {
     genesis: Genesis,
     members: Vec<Member>,
     processes: Mutex<Vec<Option<Child>>>,
+    liars: StdMutex<BTreeMap<usize, Liar>>,
+    faucet: OnceCell<RunningFaucet>,
     /// Removed last.
     folder: TempDir,
 }
@@ -111,18 +127,21 @@ impl OutsideNetwork {
         let mut genesis = Genesis::new(chain_id, "theirs").with_block_time(BLOCK_TIME);
         genesis.leaders = u32::try_from(names.len().max(1))?;
         genesis.security_parameter = SECURITY_PARAMETER;
+        genesis.accounts = vec![endowment()];
         let network = Self {
             program,
             genesis,
             members: members.collect(),
             processes: Mutex::default(),
+            liars: StdMutex::default(),
+            faucet: OnceCell::new(),
             folder: tempfile::tempdir()?,
         };
         let genesis = serde_saphyr::to_string(&network.genesis)?;
         fs::write(network.folder.path().join("genesis.yaml"), genesis)?;
         let mut processes = network.processes.lock().await;
         for member in &network.members {
-            processes.push(Some(network.spawn(member, true)?));
+            processes.push(Some(network.spawn(member, |_| {})?));
         }
         drop(processes);
         network.reaches(1).await?;
@@ -203,13 +222,21 @@ impl OutsideNetwork {
     /// # Errors
     /// A node that does not come back.
     pub async fn lead_no_more(&self, which: impl IntoIterator<Item = usize>) -> StepResult {
+        self.start_anew(which, |config| config.leads = false).await
+    }
+
+    async fn start_anew(
+        &self,
+        which: impl IntoIterator<Item = usize>,
+        change: impl Fn(&mut NodeConfig),
+    ) -> StepResult {
         for index in which {
             let member = &self.members[index];
             let mut processes = self.processes.lock().await;
             if let Some(mut process) = processes[index].take() {
                 process.kill().await?;
             }
-            processes[index] = Some(self.spawn(member, false)?);
+            processes[index] = Some(self.spawn(member, &change)?);
             drop(processes);
             self.reaches_of([index], 1).await?;
         }
@@ -229,17 +256,17 @@ impl OutsideNetwork {
     }
 
     /// Starts a node that ends with this process, also if that is killed.
-    fn spawn(&self, member: &Member, leads: bool) -> StepResult<Child> {
+    fn spawn(&self, member: &Member, change: impl Fn(&mut NodeConfig)) -> StepResult<Child> {
         let folder = self.folder.path();
         let data = folder.join(format!("data-{}", member.key));
-        let mut config = devchain::node::NodeConfig::new(
+        let mut config = NodeConfig::new(
             member.name.to_string(),
             member.key,
             member.http,
             member.p2p,
             data,
         );
-        config.leads = leads;
+        change(&mut config);
         let others = self.members.iter().filter(|other| other.key != member.key);
         config.initial_peers = others.map(|other| peer_address(other.p2p)).collect();
         let file = folder.join(format!("{}.yaml", member.key));
@@ -260,6 +287,13 @@ impl OutsideNetwork {
         Ok(command.spawn()?)
     }
 
+    /// Where the node of this name answers, or lies.
+    fn url_for_others(&self, name: &NodeName) -> String {
+        let index = self.index_of(name).expect("it is one of these");
+        let liars = self.liars.lock().expect("nobody panics with it");
+        liars.get(&index).map_or_else(|| self.url(index), Liar::url)
+    }
+
     fn index_of(&self, node: &NodeName) -> Option<usize> {
         self.members.iter().position(|member| member.name == *node)
     }
@@ -277,7 +311,7 @@ impl OutsideCluster for OutsideNetwork {
     fn nodes(&self) -> Vec<ExternalNode> {
         let external = |member: &Member| {
             let name = "http".parse().expect("http is an endpoint name");
-            let endpoint = Endpoint::new(name, &format!("http://{}", member.http));
+            let endpoint = Endpoint::new(name, &self.url_for_others(&member.name));
             ExternalNode {
                 name: member.name.clone(),
                 endpoints: [endpoint.expect("a socket address makes a URL")].into(),
@@ -312,6 +346,30 @@ impl OutsideCluster for OutsideNetwork {
     async fn halt(&self) -> StepResult {
         self.reaches(HALT_AT).await?;
         self.lead_no_more(0..self.members.len()).await
+    }
+
+    async fn slow_down(&self) -> StepResult {
+        self.reaches(SLOW_AT).await?;
+        let slow = |config: &mut NodeConfig| {
+            config.serve_blocks_max = SLOW_BLOCKS;
+            config.serve_after_ms = SLOW_AFTER_MS;
+        };
+        self.start_anew(0..self.members.len(), slow).await
+    }
+
+    async fn lie(&self, node: &NodeName, lie: Lie) -> StepResult<bool> {
+        let Some(index) = self.index_of(node) else {
+            return Ok(false);
+        };
+        let liar = Liar::start(self.url(index), lie).await?;
+        let mut liars = self.liars.lock().expect("nobody panics with it");
+        liars.insert(index, liar);
+        Ok(true)
+    }
+
+    async fn faucet(&self) -> StepResult<OutsideFaucet> {
+        let start = || RunningFaucet::start(&self.genesis, self.client(0));
+        Ok(self.faucet.get_or_try_init(start).await?.place())
     }
 
     async fn check_unnoticed(&self) -> StepResult {

@@ -2,14 +2,10 @@
 //!
 //! What of a scenario's wish they can be given is what their templates use; all else is refused by name. Value is not moved: no wallet of ours can sign for such a chain.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
-use logos_node::{LogosApp, LogosSettings, LogosSettingsError};
+use logos_node::{IbdPeers, LogosApp, LogosSettings, LogosSettingsError};
 use trellis::{Application, NodeHandle, Program};
 use trellis_chain::{ChainObserverConfig, ChainSource, StartAt};
 use trellis_domain::ExternalNode;
@@ -118,10 +114,13 @@ impl ChainApp for LogosPort {
                 "the settings of these nodes do not say which file is the deployment",
             ));
         }
-        if !wish.ibd_peers.is_empty() {
-            app = app.with_ibd_peers(wish.ibd_peers.iter().cloned());
-        }
+        let ibd_peers = match (wish.uses_ibd, wish.ibd_peers.is_empty()) {
+            (false, _) => IbdPeers::OfJoiners,
+            (true, true) => IbdPeers::All,
+            (true, false) => IbdPeers::Named(wish.ibd_peers.clone()),
+        };
         let app = app
+            .with_ibd_peers(ibd_peers)
             .with_initial_peers(wish.initial_peers.iter().cloned())
             .with_deployment_overrides(wish.deployment_overrides.clone());
         Ok(Arc::new(Logos { app }))
