@@ -88,6 +88,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "logos-node",
+        &[
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+            "trellis-settings",
+        ],
+    ),
+    (
         "openraft-kv",
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
     ),
@@ -98,6 +107,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bitcoin-regtest",
             "cfgsync-runtime",
             "devchain",
+            "logos-node",
             "openraft-kv",
             "trellis",
             "trellis-bootstrap",

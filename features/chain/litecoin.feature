@@ -40,9 +40,13 @@ Feature: Real nodes of another chain: litecoind on regtest
     Scenario: A new node begins with what another one saved
       Given I mine 20 blocks on NODE_1
       And all nodes have at least 20 blocks and converged to within 0 blocks in 30 seconds
+      And I record the tip of node "NODE_2" as "saved"
       When I create a snapshot "early" of node "NODE_2"
+      And I stop all nodes
       And I will initialize started nodes from snapshot "early" source node "NODE_2"
       And I start node "NODE_4"
+      Then node "NODE_4" has the recorded block "saved" on its chain in 20 seconds
+      When I start the stopped nodes
       Then all nodes have at least 20 blocks and converged to within 0 blocks in 60 seconds
 
   Rule: Value moves
@@ -81,7 +85,8 @@ Feature: Real nodes of another chain: litecoind on regtest
       When I submit invalid transfer transaction "forged" to node "NODE_1"
       And I try to submit invalid transaction "forged" to node "NODE_2"
       And I mine 1 blocks on NODE_1
-      Then transaction "forged" is not included in 2 seconds
+      And all nodes have at least 103 blocks and converged to within 0 blocks in 30 seconds
+      Then transaction "forged" is not included in 1 seconds
       And transaction "forged" is not pending in mempool of all nodes in 5 seconds
 
     Scenario: A fork of three blocks, its reorg, and the lost transaction back
@@ -93,8 +98,10 @@ Feature: Real nodes of another chain: litecoind on regtest
       And I mine 4 blocks on NODE_3
       Then NODE_1 and NODE_3 are on branches of at least 3 blocks in 20 seconds
       And transaction "lost" is included on node "NODE_1" in 20 seconds
+      And I record the tip of node "NODE_1" as "third"
       When all nodes accept each other as peers again
       Then a reorg of at least 3 blocks was seen in 60 seconds
+      And node "NODE_1" leaves the recorded block "third" in a reorg of at least 3 blocks in 10 seconds
       And all nodes have at least 106 blocks and converged to within 0 blocks in 60 seconds
       And transaction "lost" is pending in mempool of nodes in 20 seconds:
         | node_name |

@@ -260,6 +260,21 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
       Then the exit code is 1
       And it prints "PUBLIC_2 cannot be believed: "
 
+    Scenario: A peer that is listed twice does not count twice
+      Given 1 node that somebody else runs
+      When I run the harness on this feature:
+        """
+        Feature: Public
+          Scenario: One peer in two rows
+            Given the application is "devchain"
+            And I have public cryptarchia endpoint peers:
+              | public_cryptarchia_endpoint | username | password |
+              | env(THEIRS_1_URL)           |          |          |
+              | env(THEIRS_1_URL)/          |          |          |
+        """
+      Then the exit code is 1
+      And it prints "is listed twice, and would count as two peers"
+
   Rule: A node that is not on their chain is told apart from one that is late
 
     Scenario: A node of another network fails at once

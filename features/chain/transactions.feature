@@ -34,6 +34,10 @@ Feature: Value moves on the chain, and only as it may
       When I send one transaction with 30 outputs of 10 LGO each from wallet "ALICE" to wallet "BOB"
       Then wallet "BOB" has exactly 31 outputs in 20 seconds
       And wallet "BOB" has exactly 400 LGO in 5 seconds
+      And wallet "BOB" has exactly 31 outputs and exactly 400 LGO in 5 seconds
+      And wallet "BOB" has 31 or less outputs in 5 seconds
+      And wallet "BOB" has 31 or more outputs and 400 or more LGO in 5 seconds
+      And wallet "BOB" has 31 or less outputs and 400 or less LGO in 5 seconds
 
     Scenario: Something is written into the chain
       When I submit inscription transaction "words" of 24 KiB from wallet "ALICE"
@@ -54,7 +58,7 @@ Feature: Value moves on the chain, and only as it may
     Scenario: What is not valid comes to nothing
       When I submit invalid transfer transaction "forged" to node "NODE_1"
       And I try to submit invalid transaction "forged" to node "NODE_2"
-      Then transaction "forged" is not included in 3 seconds
+      Then transaction "forged" is not included for 3 blocks in 60 seconds
       And transaction "forged" is not pending in mempool of all nodes in 5 seconds
       And wallet "ALICE" has exactly 100000 LGO in 5 seconds
 
@@ -104,3 +108,30 @@ Feature: Value moves on the chain, and only as it may
       Then wallet "BOB" has exactly 1100 LGO in 20 seconds
       And wallet "ALICE" has 98999 or less LGO in 10 seconds
       And wallet "ALICE" has 98000 or more LGO in 10 seconds
+
+  Rule: What nobody saw is not taken for what did not happen
+
+    Scenario: Nothing was sent, and nobody could be asked
+      When I run the harness on this feature:
+        """
+        Feature: Unseen
+          Background:
+            Given the application is "devchain"
+            And the genesis block has the following wallet resources:
+              | account_index | token_count | token_amount |
+              | 1             | 2           | 1000         |
+            And I start nodes with wallet resources:
+              | node_name | account_index | wallet_name | connected_to |
+              | NODE_1    | 1             | ALICE       |              |
+
+          Scenario: Nothing was sent
+            Then wallet "ALICE" has all submitted transactions settled in 5 seconds
+
+          Scenario: Nobody could be asked
+            When I prepare transfer transaction "never" of 10 LGO from wallet "ALICE" to wallet "ALICE"
+            And I stop all nodes
+            Then transaction "never" is not included in 1 seconds
+        """
+      Then the exit code is 1
+      And it prints "nothing was handed in for wallet ALICE"
+      And it prints "staying out of all chains could not be seen"

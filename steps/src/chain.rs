@@ -3,6 +3,7 @@
 //! What a chain is and how it is watched is `trellis-chain`'s. No application is named here.
 
 mod book;
+mod branches;
 mod faucet;
 mod genesis;
 mod mining;
@@ -17,6 +18,7 @@ mod shown;
 mod starting;
 mod transactions;
 mod wallets;
+mod watching;
 mod wish;
 
 pub use port::{
@@ -32,12 +34,13 @@ pub(crate) use session::ChainSession;
 pub(crate) use starting::await_online;
 pub(crate) use wallets::Amount;
 
-pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 7] {
+pub(crate) fn effects() -> [&'static [crate::effect::StepEffects]; 8] {
     [
         genesis::EFFECTS,
         nodes::EFFECTS,
         mining::EFFECTS,
         network::EFFECTS,
+        branches::EFFECTS,
         public::EFFECTS,
         wallets::EFFECTS,
         transactions::EFFECTS,

@@ -1,12 +1,15 @@
-//! Outsiders: nodes that somebody else runs - the port to them, and phrases that show that they never notice a run.
+//! Outsiders: nodes that somebody else runs - phrases that show that they never notice a run. The port to them is in `port`.
 //!
 //! Only for features about the harness itself. What runs them is bound at the composition root; nothing of it is in a ledger or carries a label of ours, so that no cleanup could find it.
 
+mod port;
+
 use std::{collections::BTreeMap, path::Path};
 
-use async_trait::async_trait;
 use cucumber::{given, then, when};
-use trellis_domain::{AttachSpec, Credential, ExternalNode, NodeName, Secret};
+use trellis_domain::{Credential, ExternalNode, NodeName, Secret};
+
+pub use port::{Lie, OutsideCluster, OutsideFaucet, Outsiders};
 
 use crate::{
     Count, NodeRef, StepError, StepResult, TrellisWorld,
@@ -15,95 +18,6 @@ use crate::{
 
 /// The variable that a wanted token is in, for harness runs.
 const TOKEN: &str = "THEIRS_TOKEN";
-
-/// Runs nodes that are not the harness's.
-#[async_trait]
-pub trait Outsiders: Send + Sync + 'static {
-    /// Starts a cluster of nodes with these names, and waits until it takes writes. They want `token` from everybody, if one is given.
-    ///
-    /// # Errors
-    /// Whatever keeps it from coming up.
-    async fn start(
-        &self,
-        names: &[NodeName],
-        token: Option<Secret>,
-    ) -> StepResult<Box<dyn OutsideCluster>>;
-}
-
-/// What a node that lies says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lie {
-    /// Its head is this many blocks higher than it is.
-    HigherBy(u64),
-    /// Headers are others than those that their ids are the hashes of.
-    ForgedHeaders,
-}
-
-/// A cluster that somebody else runs. It ends when it is dropped.
-#[async_trait]
-pub trait OutsideCluster: Send + Sync {
-    /// Its nodes, as a scenario would list them.
-    fn nodes(&self) -> Vec<ExternalNode>;
-
-    /// Where peers reach `node`, in the application's own form; `None` where nobody joins such a cluster.
-    fn peer_address(&self, node: &NodeName) -> Option<String> {
-        let _ = node;
-        None
-    }
-
-    /// How the attach provider called `provider` finds it.
-    ///
-    /// # Errors
-    /// A provider through which it cannot be found.
-    fn attach(&self, provider: &str) -> StepResult<AttachSpec>;
-
-    /// Kills a node, if it is one of these; says whether it is.
-    ///
-    /// # Errors
-    /// A node that is gone already.
-    async fn kill(&self, node: &NodeName) -> StepResult<bool>;
-
-    /// Has one half of the nodes and the other refuse each other.
-    ///
-    /// # Errors
-    /// Nodes that cannot be told to.
-    async fn split(&self) -> StepResult {
-        Err(StepError::new("these nodes cannot be split in two"))
-    }
-
-    /// Waits until the nodes have more than a few blocks, and has them keep those and add nothing.
-    ///
-    /// # Errors
-    /// Nodes that cannot be told to.
-    async fn halt(&self) -> StepResult {
-        Err(StepError::new("these nodes cannot be halted"))
-    }
-
-    /// Has the nodes serve what they have slowly to their peers, once that is more than a few blocks.
-    ///
-    /// # Errors
-    /// Nodes that cannot be told to.
-    async fn slow_down(&self) -> StepResult {
-        Err(StepError::new("these nodes cannot be slowed down"))
-    }
-
-    /// Has `node` lie to all who ask it, if it is one of these; says whether it is.
-    ///
-    /// # Errors
-    /// A node that cannot be made to.
-    async fn lie(&self, node: &NodeName, lie: Lie) -> StepResult<bool> {
-        Err(StepError::new(format!(
-            "{node} cannot be made to say {lie:?}"
-        )))
-    }
-
-    /// Checks that every node that was not killed has the same process and data as in the beginning, and that connections to it were not dropped.
-    ///
-    /// # Errors
-    /// What somebody noticed.
-    async fn check_unnoticed(&self) -> StepResult;
-}
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
@@ -130,6 +44,7 @@ pub(crate) struct OutsideClusters {
     clusters: Vec<Box<dyn OutsideCluster>>,
     nodes: usize,
     token: Option<Secret>,
+    faucet: Option<OutsideFaucet>,
 }
 
 impl OutsideClusters {
@@ -151,7 +66,7 @@ impl OutsideClusters {
         Ok(&self.clusters)
     }
 
-    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, `THEIRS_1_USER` and `THEIRS_1_PASSWORD` where they want them, and `THEIRS_TOKEN`.
+    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, `THEIRS_1_USER` and `THEIRS_1_PASSWORD` where they want them, `THEIRS_TOKEN`, and those of a faucet.
     pub(crate) fn variables(&self) -> BTreeMap<String, Secret> {
         let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
         let urls = nodes.filter_map(|node| {
@@ -174,8 +89,18 @@ impl OutsideClusters {
             Credential::Bearer(_) => None,
         });
         let token = self.token.clone().map(|token| (TOKEN.to_owned(), token));
+        let faucet = self.faucet.iter().flat_map(|faucet| {
+            let text = |text: &String| Secret::from(text.clone());
+            [
+                ("THEIRS_FAUCET_URL", text(&faucet.url)),
+                ("THEIRS_OPEN_FAUCET_URL", text(&faucet.open_url)),
+                ("THEIRS_FAUCET_USER", text(&faucet.user)),
+                ("THEIRS_FAUCET_PASSWORD", faucet.password.clone()),
+            ]
+        });
+        let faucet = faucet.map(|(name, value)| (name.to_owned(), value));
         let all = urls.chain(peers).chain(passwords.flatten()).chain(token);
-        all.collect()
+        all.chain(faucet).collect()
     }
 
     /// Kills the node of this name, if there is one; says whether there is.
@@ -258,6 +183,18 @@ fn attach_outsiders(world: &mut TrellisWorld, provider: String) -> StepResult {
     let attach = cluster.attach(&provider)?;
     let credential = world.outsiders.token.clone().map(Credential::Bearer);
     world.draft()?.attach_to(attach, credential)
+}
+
+/// Starts a faucet of the network that somebody else runs. Harness runs find in `THEIRS_FAUCET_URL` where it is, in `THEIRS_FAUCET_USER` and `THEIRS_FAUCET_PASSWORD` for whom, and in `THEIRS_OPEN_FAUCET_URL` where it asks nobody who they are.
+#[given(expr = "a faucet that somebody else runs")]
+#[when(expr = "a faucet that somebody else runs")]
+#[then(expr = "a faucet that somebody else runs")]
+async fn faucet(world: &mut TrellisWorld) -> StepResult {
+    let clusters = world.outsiders.all()?;
+    let cluster = clusters.last().expect("there is one");
+    let faucet = world.interruptible(cluster.faucet()).await??;
+    world.outsiders.faucet = Some(faucet);
+    Ok(())
 }
 
 /// Has the first half of the nodes that somebody else runs and the second half refuse each other as peers, so that the two go on without each other.

@@ -100,7 +100,7 @@ fn not_on_regtest(wish: &ChainWish) -> Option<&'static str> {
             "a time to wait after the download",
         ),
         (
-            !wish.ibd_peers.is_empty(),
+            wish.uses_ibd,
             "peers to download from; they download from all",
         ),
         (

@@ -20,16 +20,19 @@ use devchain::{DevchainClient, Genesis, PeerAddress, node::NodeConfig};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
-    sync::Mutex,
+    sync::{Mutex, OnceCell},
     time::timeout,
 };
 use trellis_domain::{AttachSpec, Endpoint, ExternalNode, NodeName, Secret};
 use trellis_steps::{
     StepError, StepResult,
-    outsiders::{Lie, OutsideCluster, Outsiders},
+    outsiders::{Lie, OutsideCluster, OutsideFaucet, Outsiders},
 };
 
-use crate::liar::Liar;
+use crate::{
+    chain_faucet::{RunningFaucet, endowment},
+    liar::Liar,
+};
 
 /// Networks halt at this height at the least, so that a node without any block is not near enough to pass for synced.
 const HALT_AT: u64 = 10;
@@ -91,6 +94,7 @@ pub struct OutsideNetwork {
     members: Vec<Member>,
     processes: Mutex<Vec<Option<Child>>>,
     liars: StdMutex<BTreeMap<usize, Liar>>,
+    faucet: OnceCell<RunningFaucet>,
     /// Removed last.
     folder: TempDir,
 }
@@ -123,12 +127,14 @@ impl OutsideNetwork {
         let mut genesis = Genesis::new(chain_id, "theirs").with_block_time(BLOCK_TIME);
         genesis.leaders = u32::try_from(names.len().max(1))?;
         genesis.security_parameter = SECURITY_PARAMETER;
+        genesis.accounts = vec![endowment()];
         let network = Self {
             program,
             genesis,
             members: members.collect(),
             processes: Mutex::default(),
             liars: StdMutex::default(),
+            faucet: OnceCell::new(),
             folder: tempfile::tempdir()?,
         };
         let genesis = serde_saphyr::to_string(&network.genesis)?;
@@ -359,6 +365,11 @@ impl OutsideCluster for OutsideNetwork {
         let mut liars = self.liars.lock().expect("nobody panics with it");
         liars.insert(index, liar);
         Ok(true)
+    }
+
+    async fn faucet(&self) -> StepResult<OutsideFaucet> {
+        let start = || RunningFaucet::start(&self.genesis, self.client(0));
+        Ok(self.faucet.get_or_try_init(start).await?.place())
     }
 
     async fn check_unnoticed(&self) -> StepResult {

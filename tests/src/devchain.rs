@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use devchain::{
     DevchainApp, DevchainClient, DevchainWallet, FeePayer, Genesis, GenesisNotes, PeerAddress,
     api::Mode,
+    application::IbdPeers,
     id::{ChannelId, NoteId, PublicKey},
     transaction::{Note, Op, SignedOps, Transfer, note_id, op_id},
     wallet::{BuiltTransaction as Built, Notes},
@@ -26,10 +27,12 @@ use trellis_steps::{
     StepError, StepResult,
     chain::{
         AccountRef, BuiltTransaction, ChainApp, ChainDeployment, ChainWallets, ChainWish, Defect,
-        NodeMatter,
+        Faucet, NodeMatter,
     },
 };
 use url::Url;
+
+use crate::chain_faucet::FaucetClient;
 
 /// How long it takes on average until there is a block, unless a scenario says otherwise.
 const BLOCK_TIME: Duration = Duration::from_millis(250);
@@ -64,13 +67,16 @@ impl ChainApp for DevchainPort {
             .iter()
             .map(|peer| peer.parse().map_err(StepError::from))
             .collect::<StepResult<_>>()?;
-        let mut app = DevchainApp::new(&self.program)
+        let ibd_peers = match (wish.uses_ibd, wish.ibd_peers.is_empty()) {
+            (false, _) => IbdPeers::OfJoiners,
+            (true, true) => IbdPeers::All,
+            (true, false) => IbdPeers::Named(wish.ibd_peers.clone()),
+        };
+        let app = DevchainApp::new(&self.program)
             .with_genesis(genesis)
             .with_initial_peers(peers)
+            .with_ibd_peers(ibd_peers)
             .with_prolonged_bootstrap_period(wish.prolonged_bootstrap.unwrap_or_default());
-        if !wish.ibd_peers.is_empty() {
-            app = app.with_ibd_peers(wish.ibd_peers.iter().cloned());
-        }
         Ok(Arc::new(Devchain { app }))
     }
 
@@ -94,6 +100,10 @@ impl ChainApp for DevchainPort {
         let endpoint = node.endpoints.first();
         let endpoint = endpoint.ok_or_else(|| no_endpoint(&node.name))?;
         source(&node.name, endpoint, node.credential.as_ref())
+    }
+
+    fn faucet(&self) -> Option<Arc<dyn Faucet>> {
+        Some(Arc::new(FaucetClient))
     }
 }
 

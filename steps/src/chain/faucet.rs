@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cucumber::{given, then, when};
-use trellis_domain::{Credential, Secret};
+use trellis_domain::{Credential, Endpoint, Secret};
 
 use super::money::Purse;
 use crate::{StepError, StepResult, TrellisWorld};
@@ -14,7 +14,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Where the faucet is, once the scenario has said so.
 #[derive(Debug, Clone)]
 pub(crate) struct FaucetPlace {
-    url: String,
+    endpoint: Endpoint,
     credential: Option<Credential>,
 }
 
@@ -34,9 +34,8 @@ fn faucet_with_user(
         user: settings.cell(&user)?.text().to_owned(),
         password,
     };
-    let url = settings.cell(&url)?.text().to_owned();
     world.faucet = Some(FaucetPlace {
-        url,
+        endpoint: endpoint(settings.cell(&url)?.text())?,
         credential: Some(credential),
     });
     Ok(())
@@ -47,12 +46,17 @@ fn faucet_with_user(
 #[when(expr = "I have a faucet with URL {string}")]
 #[then(expr = "I have a faucet with URL {string}")]
 fn faucet(world: &mut TrellisWorld, url: String) -> StepResult {
-    let url = world.suite.settings.cell(&url)?.text().to_owned();
     world.faucet = Some(FaucetPlace {
-        url,
+        endpoint: endpoint(world.suite.settings.cell(&url)?.text())?,
         credential: None,
     });
     Ok(())
+}
+
+/// A URL that may be printed: one with a password in it is refused.
+fn endpoint(url: &str) -> StepResult<Endpoint> {
+    let name = "faucet".parse().expect("faucet is an endpoint name");
+    Ok(Endpoint::new(name, url)?)
 }
 
 /// Asks the faucet so many times to fund the wallet, one time after the other. Each answer has 30 seconds; a refusal fails the step with the faucet's words.
@@ -109,15 +113,13 @@ async fn ask(world: &TrellisWorld, rounds: usize, purses: &[Purse]) -> StepResul
     let Some(faucet) = faucet else {
         return Err(StepError::new("the application has no faucets"));
     };
+    let url = place.endpoint.url().as_str();
     for round in 1..=rounds {
         for purse in purses {
             let name = &purse.wallet.name;
-            let asked = faucet.ask(&place.url, place.credential.as_ref(), &purse.owner);
+            let asked = faucet.ask(url, place.credential.as_ref(), &purse.owner);
             let asked = tokio::time::timeout(ANSWER_WITHIN, asked);
-            let within = format!(
-                "round {round} of {rounds}, the faucet at {} for {name}",
-                place.url
-            );
+            let within = format!("round {round} of {rounds}, the faucet at {url} for {name}");
             match world.interruptible(asked).await? {
                 Ok(asked) => asked.map_err(|error| error.within(within))?,
                 Err(_) => {

@@ -107,24 +107,25 @@ fn begins(world: &mut TrellisWorld, seconds: u64) -> StepResult {
     Ok(())
 }
 
-/// Fetches the chain first, before a node takes part, from all nodes that it is told of and that are there already. Must come before the first node.
+/// Has every node fetch the chain from others before it takes part, also those that begin the cluster, which else fetch from nobody: from the nodes that `I have IBD peers:` names, before or after this, or else from all that it is told of. It waits until it has reached one of them. Must come before the first node.
 #[given(expr = "we use IBD peers")]
 #[when(expr = "we use IBD peers")]
 #[then(expr = "we use IBD peers")]
 fn use_ibd_peers(world: &mut TrellisWorld) -> StepResult {
-    // Nodes that join fetch from all that they are told of unless it is said from whom.
-    world.draft()?.chain.ibd_peers.clear();
+    world.draft()?.chain.uses_ibd = true;
     Ok(())
 }
 
-/// Fetches the chain from these nodes first, in a table with the column `ibd_peer`, before a node takes part. Must come before the first node.
+/// Has every node fetch the chain from these nodes before it takes part, in a table with the column `ibd_peer`, as far as it is told of them; several tables add up. Must come before the first node.
 #[given(expr = "I have IBD peers:")]
 #[when(expr = "I have IBD peers:")]
 #[then(expr = "I have IBD peers:")]
 fn have_ibd_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
     let peers = rows_of(step, ["ibd_peer"]).and_then(|rows| ibd_peers(&rows));
     let peers = peers.map_err(StepError::new)?;
-    world.draft()?.chain.ibd_peers.extend(peers);
+    let wish = &mut world.draft()?.chain;
+    wish.uses_ibd = true;
+    wish.ibd_peers.extend(peers);
     Ok(())
 }
 

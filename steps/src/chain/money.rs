@@ -251,7 +251,10 @@ impl ChainSession {
                 Ok(())
             }
             Err(error) => {
-                self.with_book(|book| book.release(&built.effect.id));
+                // Without an answer the node may have taken it, and its coins would be spent twice.
+                if error.is_answer() {
+                    self.with_book(|book| book.release(&built.effect.id));
+                }
                 Err(StepError::from(error)
                     .within(format!("{node} did not take a transaction of {wallet}")))
             }

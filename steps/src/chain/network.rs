@@ -1,6 +1,6 @@
 //! Network: phrases about where the nodes' chains are - heights, convergence, finality - and with whom they are connected.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use cucumber::{given, then, when};
 use trellis_chain::{ChainView, Mode, NodeView};
@@ -8,7 +8,8 @@ use trellis_domain::NodeName;
 
 use super::{
     NodeMatter, peers,
-    shown::{place, shown, shown_reorg},
+    shown::{place, shown},
+    watching::{await_all, await_chain, must_not_come},
 };
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
@@ -28,16 +29,9 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
     mentions!("{node} has at least {int} peers within {duration}"),
     mentions!("{node} is at height {int} in {duration}"),
     mentions!("{node} is exactly at height {int}"),
+    mentions!("{node} is online in {duration}"),
+    mentions!("{node} is bootstrapping in {duration}"),
     mentions!("{node} has its LIB at or above height {int}"),
-    StepEffects {
-        expression: "{node} and {node} are on branches of at least {int} blocks in {duration}",
-        of: |step| {
-            Ok(vec![
-                Effect::Mentions(step.get(0)?),
-                Effect::Mentions(step.get(1)?),
-            ])
-        },
-    },
     mentions!("I record {node} height as {string}"),
     mentions!("{node} reaches {int} blocks beyond recorded height {string} in {duration}"),
 ];
@@ -79,11 +73,7 @@ async fn all_responsive(world: &mut TrellisWorld, within: Within) -> StepResult 
     super::starting::await_starting(world, *within).await?;
     let left = within.saturating_sub(begun.elapsed());
     let goal = "all nodes to answer";
-    await_chain(world, goal, left, |view| {
-        let mut observed = view.nodes.values().filter(|node| node.observed);
-        observed.clone().next().is_some() && observed.all(NodeView::is_running)
-    })
-    .await
+    await_all(world, goal, left, |_| true).await
 }
 
 /// Waits until the node's chain has at least this height.
@@ -137,6 +127,37 @@ async fn exactly_at_height(world: &mut TrellisWorld, node: NodeRef, height: u64)
     }
 }
 
+/// Waits until the node takes part in the chain: it has downloaded what there is, and makes and finalises blocks.
+#[given(expr = "{node} is online in {duration}")]
+#[when(expr = "{node} is online in {duration}")]
+#[then(expr = "{node} is online in {duration}")]
+async fn is_online(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
+    await_mode(world, &node, &Mode::Online, within).await
+}
+
+/// Waits until the node says that it does not take part in the chain yet: it downloads, or waits after that.
+#[given(expr = "{node} is bootstrapping in {duration}")]
+#[when(expr = "{node} is bootstrapping in {duration}")]
+#[then(expr = "{node} is bootstrapping in {duration}")]
+async fn is_bootstrapping(world: &mut TrellisWorld, node: NodeRef, within: Within) -> StepResult {
+    await_mode(world, &node, &Mode::Bootstrapping, within).await
+}
+
+async fn await_mode(
+    world: &TrellisWorld,
+    node: &NodeRef,
+    mode: &Mode,
+    within: Within,
+) -> StepResult {
+    let name = world.resolve(node).await?;
+    let goal = format!("{name} to be {mode}");
+    await_chain(world, &goal, *within, |view| {
+        let node = view.node(name.as_str()).filter(|node| node.is_running());
+        node.and_then(|node| node.mode()) == Some(mode)
+    })
+    .await
+}
+
 /// Notes at which height the node's chain is now, for steps that come later.
 #[given(expr = "I record {node} height as {string}")]
 #[when(expr = "I record {node} height as {string}")]
@@ -177,10 +198,7 @@ async fn beyond_recorded(
 #[then(expr = "all nodes converged to within {int} blocks in {duration}")]
 async fn converged(world: &mut TrellisWorld, blocks: u64, within: Within) -> StepResult {
     let goal = format!("all nodes to be on one chain within {blocks} blocks");
-    await_chain(world, &goal, *within, |view| {
-        all_answer(view) && view.converged(blocks)
-    })
-    .await
+    await_all(world, &goal, *within, |view| view.converged(blocks)).await
 }
 
 /// Waits until both hold in one look: the chain of every running node has at least so many blocks above genesis, and all are on one chain, as in `all nodes converged to within {int} blocks in {duration}`.
@@ -201,9 +219,9 @@ async fn high_and_converged(
 ) -> StepResult {
     let goal =
         format!("all nodes to have {height} blocks and to be on one chain within {blocks} blocks");
-    await_chain(world, &goal, *within, |view| {
+    await_all(world, &goal, *within, |view| {
         let high = |node: &NodeView| node.height().is_some_and(|found| found >= height);
-        all_answer(view) && view.running().all(high) && view.converged(blocks)
+        view.running().all(high) && view.converged(blocks)
     })
     .await
 }
@@ -226,9 +244,9 @@ async fn share_lib(world: &mut TrellisWorld, height: u64, within: Within) -> Ste
 
 async fn await_lib(world: &TrellisWorld, height: u64, within: Within) -> StepResult {
     let goal = format!("all nodes to have one final block at height {height} or more");
-    await_chain(world, &goal, *within, |view| {
+    await_all(world, &goal, *within, |view| {
         let shared = view.shared_final();
-        all_answer(view) && shared.is_some_and(|shared| shared.height >= height)
+        shared.is_some_and(|shared| shared.height >= height)
     })
     .await
 }
@@ -239,6 +257,7 @@ async fn await_lib(world: &TrellisWorld, height: u64, within: Within) -> StepRes
 #[then(expr = "I query cryptarchia info for all nodes")]
 async fn query_info(world: &mut TrellisWorld) -> StepResult {
     let chain = world.chain()?;
+    chain.check_all_observed()?;
     let view = chain.now().await?;
     let mut text = shown(&view);
     for node in chain.cluster.running() {
@@ -257,98 +276,13 @@ async fn query_info(world: &mut TrellisWorld) -> StepResult {
 #[when(expr = "the configured genesis time has not passed for {int} seconds")]
 #[then(expr = "the configured genesis time has not passed for {int} seconds")]
 async fn genesis_not_passed(world: &mut TrellisWorld, seconds: u64) -> StepResult {
-    let chain = world.chain()?;
-    let within = std::time::Duration::from_secs(seconds);
+    let within = Duration::from_secs(seconds);
     let begun = |view: &ChainView| {
         let mut nodes = view.running();
         nodes.any(|node| node.mode() != Some(&Mode::Waiting) || node.height() > Some(0))
     };
-    // What is waited for is what must not come.
-    let goal = format!("{seconds} seconds without a beginning of the chain");
-    let wait = chain.wait_for(&goal, within, begun);
-    match world
-        .watched(&goal, within, || chain.last_seen(), wait)
-        .await?
-    {
-        Err(_) => Ok(()),
-        Ok(view) => Err(StepError::new(format!(
-            "the chain has begun\n{}",
-            shown(&view)
-        ))),
-    }
-}
-
-/// Waits until some node has left so many blocks or more for another branch, at any time since the cluster came up; a node that was behind and caught up has left none.
-#[given(expr = "a reorg of at least {int} blocks was seen in {duration}")]
-#[when(expr = "a reorg of at least {int} blocks was seen in {duration}")]
-#[then(expr = "a reorg of at least {int} blocks was seen in {duration}")]
-async fn reorg_seen(world: &mut TrellisWorld, blocks: u64, within: Within) -> StepResult {
-    let chain = world.chain()?;
-    let goal = format!("a reorg of {blocks} blocks or more");
-    let wait = chain.reorg_of(blocks);
-    let wait = tokio::time::timeout(*within, wait);
-    let seen = || chain.last_seen();
-    match world.watched(&goal, *within, seen, wait).await? {
-        Ok(Some(reorg)) => {
-            world.journal.note(shown_reorg(&reorg));
-            Ok(())
-        }
-        Ok(None) => Err(StepError::new("the observation of the chain has ended")),
-        Err(_) => Err(StepError::new(format!(
-            "waited {within} for {goal}; {}\n{}",
-            chain.reorgs_seen(),
-            chain.last_seen()
-        ))),
-    }
-}
-
-/// Waits until the chains of two nodes have grown apart: the head of neither is on the chain of the other, and the fork is at least so many blocks below the higher one.
-#[given(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
-#[when(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
-#[then(expr = "{node} and {node} are on branches of at least {int} blocks in {duration}")]
-async fn grown_apart(
-    world: &mut TrellisWorld,
-    one: NodeRef,
-    other: NodeRef,
-    blocks: u64,
-    within: Within,
-) -> StepResult {
-    let (one, other) = (world.resolve(&one).await?, world.resolve(&other).await?);
-    let goal = format!("{one} and {other} to be on branches of {blocks} blocks");
-    await_chain(world, &goal, *within, |view| {
-        let head = |name: &NodeName| view.node(name.as_str())?.head;
-        let Some((left, right)) = head(&one).zip(head(&other)) else {
-            return false;
-        };
-        let common = view.graph.common_ancestor(&left.id, &right.id);
-        common.is_some_and(|common| {
-            let depths = [left, right].map(|head| head.height - common.height);
-            depths.into_iter().min() > Some(0) && depths.into_iter().max() >= Some(blocks)
-        })
-    })
-    .await
-}
-
-/// Waits on the observed chain, and shows progress meanwhile.
-///
-/// # Errors
-/// The goal, the time, and the last view in words; or an interruption.
-pub(super) async fn await_chain(
-    world: &TrellisWorld,
-    goal: &str,
-    within: std::time::Duration,
-    predicate: impl FnMut(&ChainView) -> bool,
-) -> StepResult {
-    let chain = world.chain()?;
-    let wait = chain.wait_for(goal, within, predicate);
-    let seen = || chain.last_seen();
-    world.watched(goal, within, seen, wait).await??;
-    Ok(())
-}
-
-fn all_answer(view: &ChainView) -> bool {
-    let mut observed = view.nodes.values().filter(|node| node.observed);
-    observed.all(NodeView::is_running)
+    let what = format!("{seconds} seconds before the beginning of the chain");
+    must_not_come(world, &what, within, |_| true, begun).await
 }
 
 /// Fails unless the node's last irreversible block is at or above this height; it does not wait.

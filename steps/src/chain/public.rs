@@ -48,6 +48,7 @@ fn public_peers(world: &mut TrellisWorld, step: &Step) -> StepResult {
     for row in rows {
         let number = world.public_peers.nodes.len() + 1;
         let peer = public_peer(world, number, &row)?;
+        check_other_place(&world.public_peers.nodes, &peer)?;
         world.public_peers.nodes.push(peer);
     }
     Ok(())
@@ -83,6 +84,32 @@ fn public_peer(
         credential,
         listed_in: world.title.clone(),
     })
+}
+
+/// Refuses a peer that is listed already: it would count twice in the majority.
+fn check_other_place(listed: &[ExternalNode], peer: &ExternalNode) -> StepResult {
+    // Two nodes may be behind one gateway, at paths of their own.
+    let place = |endpoint: &Endpoint| {
+        let path = endpoint.url().path().trim_end_matches('/').to_owned();
+        (endpoint.place().clone(), path)
+    };
+    let own: Vec<_> = peer.endpoints.iter().map(place).collect();
+    let mut listed = listed.iter();
+    let same = listed.find(|known| {
+        known
+            .endpoints
+            .iter()
+            .map(place)
+            .any(|at| own.contains(&at))
+    });
+    let Some(known) = same else { return Ok(()) };
+    let url = peer.endpoints.first().map(|own| own.url().as_str());
+    Err(StepError::new(format!(
+        "{} is {} over again: {} is listed twice, and would count as two peers",
+        peer.name,
+        known.name,
+        url.unwrap_or_default()
+    )))
 }
 
 /// Waits until all running nodes are on the chain that a majority of the listed public peers has, by ancestry, at most two blocks behind, in one look; 5 minutes at most. Fails at once when a node is on another network. Too few peers that can be reached are no success.

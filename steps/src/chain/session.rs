@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use trellis_chain::{ChainEvent, ChainObserver, ChainSource, ChainView, Reorg, wake_on_blocks};
+use trellis_chain::{
+    ChainEvent, ChainObserver, ChainSource, ChainView, Place, Reorg, wake_on_blocks,
+};
 use trellis_domain::{NodeHandle, NodeName};
 use trellis_observation::{Backlog, Cursor, ObservationConfig, ObservationHandle, WaitError};
 use trellis_runtime::{Cluster, NodeSources};
@@ -49,6 +51,7 @@ pub(crate) struct ChainSession {
 #[derive(Default)]
 struct State {
     recorded_heights: BTreeMap<String, u64>,
+    recorded_blocks: BTreeMap<String, Place>,
     book: WalletBook,
     owners: Owners,
 }
@@ -124,13 +127,13 @@ impl ChainSession {
     /// Waits until what is true *from now on* satisfies `predicate`.
     ///
     /// # Errors
-    /// The goal, the time, and the last view in words.
-    pub(crate) async fn wait_for(
+    /// Why it was given up; [`gave_up`] has the words for it.
+    pub(super) async fn wait_for(
         &self,
         goal: &str,
         within: Duration,
         predicate: impl FnMut(&ChainView) -> bool,
-    ) -> StepResult<ChainView> {
+    ) -> Result<ChainView, WaitError<ChainView>> {
         let since = self.watch.mark();
         let wait = std::pin::pin!(self.watch.wait_fresh(goal, since, within, predicate));
         // The first look is at once instead of at the next tick; whether it fails, the wait says.
@@ -139,10 +142,16 @@ impl ChainSession {
             futures::future::Either::Left((result, _)) => result,
             futures::future::Either::Right((_, wait)) => wait.await,
         };
-        match result {
-            Ok(seen) => Ok(seen.snapshot.clone()),
-            Err(error) => Err(gave_up(&error)),
+        result.map(|seen| seen.snapshot.clone())
+    }
+
+    /// Fails for a node that runs and of which nothing can be observed, so that nobody takes the others for all.
+    pub(super) fn check_all_observed(&self) -> StepResult {
+        for node in self.cluster.running() {
+            let source = self.source_of(&node).map(drop);
+            source.map_err(|error| error.within(format!("{} cannot be asked", node.name())))?;
         }
+        Ok(())
     }
 
     /// What is true now: the view of a look that begins after this call.
@@ -155,12 +164,11 @@ impl ChainSession {
             .map_err(|error| gave_up(&error))
     }
 
-    /// The first reorg by which a node left so many blocks, once there is one; `None` when the observation ends before.
-    pub(super) async fn reorg_of(&self, blocks: u64) -> Option<Reorg> {
+    /// The first reorg for which `predicate` holds, once there is one; `None` when the observation ends before.
+    pub(super) async fn reorg(&self, predicate: impl Fn(&Reorg) -> bool) -> Option<Reorg> {
         let mut events = self.watch.subscribe_from(self.begun);
         while let Some(backlog) = events.next().await {
-            let mut reorgs = reorgs(&backlog);
-            if let Some(reorg) = reorgs.find(|reorg| reorg.depth() >= blocks) {
+            if let Some(reorg) = reorgs(&backlog).find(|reorg| predicate(reorg)) {
                 return Some(reorg.clone());
             }
         }
@@ -176,7 +184,7 @@ impl ChainSession {
         }
     }
 
-    pub(crate) fn record_height(&self, label: String, height: u64) {
+    pub(super) fn record_height(&self, label: String, height: u64) {
         self.state().recorded_heights.insert(label, height);
     }
 
@@ -184,19 +192,20 @@ impl ChainSession {
     ///
     /// # Errors
     /// An unknown label, with the known ones.
-    pub(crate) fn recorded_height(&self, label: &str) -> StepResult<u64> {
-        let state = self.state();
-        state.recorded_heights.get(label).copied().ok_or_else(|| {
-            let known: Vec<&str> = state.recorded_heights.keys().map(String::as_str).collect();
-            StepError::new(format!(
-                "no height was recorded as {label:?}; recorded: {}",
-                if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                }
-            ))
-        })
+    pub(super) fn recorded_height(&self, label: &str) -> StepResult<u64> {
+        recorded(&self.state().recorded_heights, "height", label)
+    }
+
+    pub(super) fn record_block(&self, label: String, block: Place) {
+        self.state().recorded_blocks.insert(label, block);
+    }
+
+    /// The block that was recorded as `label`.
+    ///
+    /// # Errors
+    /// An unknown label, with the known ones.
+    pub(super) fn recorded_block(&self, label: &str) -> StepResult<Place> {
+        recorded(&self.state().recorded_blocks, "block", label)
     }
 
     /// Works on the wallets and transactions of the scenario.
@@ -217,6 +226,20 @@ impl ChainSession {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn recorded<T: Copy>(known: &BTreeMap<String, T>, what: &str, label: &str) -> StepResult<T> {
+    known.get(label).copied().ok_or_else(|| {
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        StepError::new(format!(
+            "no {what} was recorded as {label:?}; recorded: {known}"
+        ))
+    })
 }
 
 fn reorgs(backlog: &Backlog<ChainEvent>) -> impl Iterator<Item = &Reorg> {
@@ -246,6 +269,7 @@ fn client(
     move |node| sources.client(node)
 }
 
-fn gave_up(error: &WaitError<ChainView>) -> StepError {
+/// A wait that was given up, with the last view in words.
+pub(super) fn gave_up(error: &WaitError<ChainView>) -> StepError {
     StepError::new(error.describe_with(shown))
 }

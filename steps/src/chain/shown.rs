@@ -48,6 +48,9 @@ fn line(node: &NodeView) -> String {
     if node.current_tip().is_none() {
         text.push_str(", which is not fetched yet");
     }
+    if let Some(shape) = &node.shape {
+        write!(text, "; by {shape}").expect("a String takes any text");
+    }
     if let Some(why) = &node.contradiction {
         write!(text, "; it contradicts itself: {why}").expect("a String takes any text");
     }

@@ -8,7 +8,7 @@ use std::{
 use trellis_chain::{ChainView, Mode};
 use trellis_domain::NodeName;
 
-use super::{genesis::named, network::await_chain};
+use super::{genesis::named, watching::await_chain};
 use crate::{NodeRef, StepError, StepResult, TrellisWorld, lifecycle::start_node};
 
 /// Starts a node and waits until it is ready, and takes part in the chain where that was asked for.

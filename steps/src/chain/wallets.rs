@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use cucumber::{Parameter, given, then, when};
 use trellis_chain::{ChainView, Inclusion, Submitted, TxId, Wallet};
 
-use super::{ChainSession, money::Purse, network::await_chain};
+use super::{ChainSession, money::Purse, watching::await_chain};
 use crate::{StepError, StepResult, TrellisWorld, Within, effect::StepEffects};
 
 pub(crate) const EFFECTS: &[StepEffects] = &[];
@@ -262,6 +262,10 @@ async fn await_sent(
     let purse = world.interruptible(chain.purse(name)).await??;
     let sent = chain.with_book(|book| book.sent_by(Some(name)));
     let ids: Vec<TxId> = sent.into_iter().map(|sent| sent.id).collect();
+    if ids.is_empty() {
+        let text = format!("nothing was handed in for wallet {name}, so nothing can be {what}");
+        return Err(StepError::new(text));
+    }
     let there = |view: &ChainView, id: &TxId| {
         purse
             .inclusion(view, id)

@@ -22,7 +22,9 @@ pub struct ChainWish {
     pub security_parameter: Option<u32>,
     /// How long a node waits after its initial download before it takes part.
     pub prolonged_bootstrap: Option<Duration>,
-    /// The nodes from which others fetch the chain first.
+    /// Every node fetches the chain from others before it takes part, also those that found the cluster.
+    pub uses_ibd: bool,
+    /// From whom they fetch it; from all that they are told of where this is empty.
     pub ibd_peers: BTreeSet<NodeName>,
     /// Addresses of peers outside the cluster, in the application's own form.
     pub initial_peers: Vec<String>,

@@ -60,7 +60,7 @@ pub(super) struct Walk<'a> {
     pub(super) place: &'a Place<'a>,
     pub(super) facts: &'a SuiteFacts,
     problems: &'a mut Problems,
-    app: Option<AppName>,
+    pub(super) app: Option<AppName>,
     pub(super) managed: BTreeSet<NodeName>,
     pub(super) borrowed: Borrowed,
     capacity: Option<usize>,
@@ -105,9 +105,7 @@ impl Walk<'_> {
             Found::Undefined(nearest) => return self.undefined(step, &nearest),
             Found::Ambiguous(matching) => return self.ambiguous(step, &matching),
         };
-        if is_about_chains(definition.location.path) {
-            self.needs_a_chain(step);
-        }
+        self.needs_a_chain(definition, step);
         let Some(effects) = definition.effects else {
             return;
         };
@@ -121,28 +119,6 @@ impl Walk<'_> {
                 self.problem(step, format!("malformed step: {message}"), Some(help));
             }
         }
-    }
-
-    /// Refuses a step about a chain where there is none.
-    fn needs_a_chain(&mut self, step: &Step) {
-        let first = self.facts.apps.first().map(|(name, _)| name);
-        let Some(app) = self.app.as_ref().or(first).cloned() else {
-            return;
-        };
-        if self.facts.chains.contains(&app) || !self.facts.apps.iter().any(|(name, _)| *name == app)
-        {
-            return;
-        }
-        let chains: Vec<&str> = self.facts.chains.iter().map(AppName::as_str).collect();
-        let help = match chains.as_slice() {
-            [] => "no application of this suite keeps one".to_owned(),
-            known => format!(
-                "say `the application is ..` before it; applications that keep a chain: {}",
-                known.join(", ")
-            ),
-        };
-        let message = format!("the application {app} keeps no chain that this step could speak of");
-        self.problem(step, message, Some(help));
     }
 
     fn undefined(&mut self, step: &Step, nearest: &[String]) {
@@ -404,9 +380,4 @@ impl Walk<'_> {
         let missing = missing.filter(|(of, _)| Some(of) == app);
         missing.map(|(_, program)| program.clone()).collect()
     }
-}
-
-/// Whether a step in the source file at `path` speaks of a chain.
-fn is_about_chains(path: &str) -> bool {
-    path.contains("/chain/")
 }

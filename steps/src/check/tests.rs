@@ -49,6 +49,7 @@ fn facts() -> SuiteFacts {
             ("absent".parse().unwrap(), all),
         ],
         chains: vec!["frail".parse().unwrap()],
+        faucets: Vec::new(),
         backend: all.without(Capability::NetworkFault),
         attach: vec![
             ("static", CapabilitySet::NONE),
@@ -305,6 +306,14 @@ fn a_phrase_about_chains_is_refused_where_the_application_keeps_none() {
         "Given the application is \"frail\"\n  And a cluster of 1 node\n  Then all nodes agree on LIB in 5 seconds",
     );
     assert!(!fine.contains("keeps no chain"), "{fine}");
+}
+
+#[test]
+fn a_phrase_about_faucets_is_refused_where_the_chain_has_none() {
+    let text = problems(
+        "Given the application is \"frail\"\n  And I have a faucet with URL \"http://127.0.0.1:1\"",
+    );
+    assert!(text.contains("the chain of frail has no faucets"), "{text}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Fate: phrases about what becomes of transactions that have a name.
 
-use std::time::Duration;
-
 use cucumber::{gherkin::Step, given, then, when};
 use trellis_chain::{ChainView, TxId};
 use trellis_domain::NodeName;
@@ -9,7 +7,10 @@ use trellis_domain::NodeName;
 use super::{NODES, node_names};
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
-    chain::{network::await_chain, shown::shown},
+    chain::{
+        shown::shown,
+        watching::{all_answer, await_all, await_chain, must_not_come},
+    },
     table::rows_of,
 };
 
@@ -30,23 +31,35 @@ async fn included(
     waited.map_err(|error| with_fate(world, error, &alias, &id))
 }
 
-/// Watches for so long that the transaction comes into no block on the chain of any running node.
+/// Watches for so long that the transaction comes into no block on the chain of any running node. All of them must answer after that time.
 #[given(expr = "transaction {string} is not included in {duration}")]
 #[when(expr = "transaction {string} is not included in {duration}")]
 #[then(expr = "transaction {string} is not included in {duration}")]
 async fn not_included(world: &mut TrellisWorld, alias: String, within: Within) -> StepResult {
     let id = id_of(world, &alias)?;
-    let included = |view: &ChainView| {
-        let mut running = view.running();
-        running.any(|node| {
-            view.inclusion(&id, &node.name)
-                .is_some_and(|found| found.is_included())
-        })
-    };
+    let included = |view: &ChainView| included_anywhere(view, &id);
     let what = format!("{alias:?} staying out of all chains");
-    must_not_come(world, &what, *within, included)
+    must_not_come(world, &what, *within, all_heads_known, included)
         .await
         .map_err(|error| with_fate(world, error, &alias, &id))
+}
+
+/// Watches until the best chain is so many blocks higher, within so many seconds, that the transaction comes into no block on the chain of any running node meanwhile.
+#[given(expr = "transaction {string} is not included for {int} blocks in {duration}")]
+#[when(expr = "transaction {string} is not included for {int} blocks in {duration}")]
+#[then(expr = "transaction {string} is not included for {int} blocks in {duration}")]
+async fn not_included_for(
+    world: &mut TrellisWorld,
+    alias: String,
+    blocks: u64,
+    within: Within,
+) -> StepResult {
+    let not = Not {
+        what: "came into a block",
+        told: all_heads_known,
+        breach: included_anywhere,
+    };
+    for_blocks(world, &alias, blocks, within, not).await
 }
 
 /// Waits until the transaction is in the mempool of each node in a table with the column `node_name`, in one look.
@@ -79,7 +92,7 @@ async fn pending(
 async fn not_pending(world: &mut TrellisWorld, alias: String, within: Within) -> StepResult {
     let id = id_of(world, &alias)?;
     let goal = format!("{alias:?} to be in no mempool");
-    let waited = await_chain(world, &goal, *within, |view| {
+    let waited = await_all(world, &goal, *within, |view| {
         all_told(view) && !pending_anywhere(view, &id)
     })
     .await;
@@ -102,27 +115,54 @@ async fn remains_not_pending(
     blocks: u64,
     within: Within,
 ) -> StepResult {
-    let id = id_of(world, &alias)?;
+    let not = Not {
+        what: "came into a mempool",
+        told: all_told,
+        breach: pending_anywhere,
+    };
+    for_blocks(world, &alias, blocks, within, not).await
+}
+
+/// What must not become of a transaction.
+struct Not {
+    /// What it is called when it did.
+    what: &'static str,
+    /// Whether a look could have shown it.
+    told: fn(&ChainView) -> bool,
+    /// Whether a look shows it.
+    breach: fn(&ChainView, &TxId) -> bool,
+}
+
+/// Watches until the best chain is so many blocks higher.
+async fn for_blocks(
+    world: &TrellisWorld,
+    alias: &str,
+    blocks: u64,
+    within: Within,
+    not: Not,
+) -> StepResult {
+    let id = id_of(world, alias)?;
     let chain = world.chain()?;
+    chain.check_all_observed()?;
     let begun = chain.now().await?;
     let height = |view: &ChainView| view.best_head().map_or(0, |best| best.height);
     let wanted = height(&begun).saturating_add(blocks);
-    let goal = format!("height {wanted}, with {alias:?} in no mempool until then");
+    let goal = format!("height {wanted}, while {alias:?} never {}", not.what);
     let mut breach = None;
+    // Looks that not all nodes answered show nothing, so the last one must be whole.
     let over = |view: &ChainView| {
-        if pending_anywhere(view, &id) {
+        if (not.breach)(view, &id) {
             breach = Some(shown(view));
         }
-        breach.is_some() || height(view) >= wanted
+        let is_whole = all_answer(view) && (not.told)(view);
+        breach.is_some() || (is_whole && height(view) >= wanted)
     };
-    await_chain(world, &goal, *within, over).await?;
-    match breach {
+    let waited = await_chain(world, &goal, *within, over).await;
+    let waited = waited.and_then(|()| match breach {
         None => Ok(()),
-        Some(seen) => {
-            let error = StepError::new(format!("{alias:?} came into a mempool\n{seen}"));
-            Err(with_fate(world, error, &alias, &id))
-        }
-    }
+        Some(seen) => Err(StepError::new(format!("{alias:?} {}\n{seen}", not.what))),
+    });
+    waited.map_err(|error| with_fate(world, error, alias, &id))
 }
 
 fn id_of(world: &TrellisWorld, alias: &str) -> StepResult<TxId> {
@@ -139,6 +179,20 @@ fn is_pending(view: &ChainView, id: &TxId, node: &str) -> bool {
     view.node(node).is_some_and(|node| node.has_pending(id))
 }
 
+fn included_anywhere(view: &ChainView, id: &TxId) -> bool {
+    let mut running = view.running();
+    running.any(|node| {
+        let inclusion = view.inclusion(id, &node.name);
+        inclusion.is_some_and(|inclusion| inclusion.is_included())
+    })
+}
+
+/// Whether of every running node the chain that it has now is known, and not only one that it had.
+fn all_heads_known(view: &ChainView) -> bool {
+    let mut running = view.running();
+    running.all(|node| node.current_tip().is_some())
+}
+
 fn pending_anywhere(view: &ChainView, id: &TxId) -> bool {
     let mut running = view.running();
     running.any(|node| node.has_pending(id))
@@ -148,27 +202,6 @@ fn pending_anywhere(view: &ChainView, id: &TxId) -> bool {
 fn all_told(view: &ChainView) -> bool {
     let mut running = view.running();
     running.all(|node| node.mempool.is_some())
-}
-
-/// Watches for `within` that `breach` never holds.
-async fn must_not_come(
-    world: &TrellisWorld,
-    what: &str,
-    within: Duration,
-    breach: impl FnMut(&ChainView) -> bool,
-) -> StepResult {
-    let chain = world.chain()?;
-    // It must be possible to see it at all.
-    chain.now().await?;
-    let wait = chain.wait_for(what, within, breach);
-    let seen = || chain.last_seen();
-    match world.watched(what, within, seen, wait).await? {
-        Err(_) => Ok(()),
-        Ok(view) => Err(StepError::new(format!(
-            "{what} did not last\n{}",
-            shown(&view)
-        ))),
-    }
 }
 
 /// What each node says of a transaction, below what went wrong with it.
