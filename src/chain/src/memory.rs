@@ -4,6 +4,7 @@
 //! it fail, hang or lie. That nodes of a real wire answer the same way is tested with those wires.
 
 mod chain;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +15,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::sleep};
 
 use self::chain::Chain;
-pub use self::chain::{child_of, genesis};
+pub use self::{
+    chain::{child_of, genesis},
+    trouble::Trouble,
+};
 use crate::{
     error::{SourceError, SourceErrorKind},
     id::{BlockId, OutputId, Owner, TxId},
@@ -30,24 +34,6 @@ use crate::{
 
 /// How many blocks a reader of the stream may be late.
 const STREAM_BACKLOG: usize = 1_024;
-
-/// How a node misbehaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trouble {
-    /// Not at all.
-    #[default]
-    None,
-    /// It answers nothing.
-    Refuses,
-    /// It never answers.
-    Hangs,
-    /// It says where it is, and never answers anything else.
-    HangsOnBlocks,
-    /// It says that its tip is this many blocks higher than it is.
-    Boasts(u64),
-    /// Its headers are not what their ids say.
-    Forges,
-}
 
 /// A node in memory.
 #[derive(Debug)]
@@ -210,8 +196,8 @@ impl MemoryNode {
                 let kind = SourceErrorKind::Refused { source };
                 return Err(SourceError::new(self.name.as_ref(), call, kind));
             }
-            Trouble::Hangs => pending().await,
-            Trouble::HangsOnBlocks if call != "head" && call != "identity" => pending().await,
+            trouble if trouble.hangs_on(call) => pending().await,
+            trouble if !trouble.delay(call).is_zero() => sleep(trouble.delay(call)).await,
             _ => {}
         }
         Ok(read(&mut self.inner()))
@@ -257,7 +243,7 @@ impl ChainSource for MemoryNode {
             let tip = &inner.chain.tip().header;
             Head {
                 tip: tip.id,
-                height: height + boast,
+                height: height.saturating_add(boast),
                 slot: tip.slot,
                 finalised,
                 mode: inner.mode.clone(),
@@ -267,17 +253,27 @@ impl ChainSource for MemoryNode {
     }
 
     async fn header(&self, id: BlockId) -> Result<Option<Header>, SourceError> {
-        self.read("header", |inner| inner.chain.header(&id).cloned())
-            .await
+        let header = |inner: &mut Inner| {
+            let header = inner.chain.header(&id)?;
+            Some(inner.trouble.header(header))
+        };
+        self.read("header", header).await
     }
 
     async fn ancestry(&self, from: BlockId, end: AncestryEnd) -> Result<Vec<Header>, SourceError> {
-        self.read("ancestry", |inner| inner.chain.ancestry(from, end))
-            .await
+        let ancestry = |inner: &mut Inner| {
+            let headers = inner.chain.ancestry(from, end);
+            headers.iter().map(|h| inner.trouble.header(h)).collect()
+        };
+        self.read("ancestry", ancestry).await
     }
 
     async fn block(&self, id: BlockId) -> Result<BlockAnswer, SourceError> {
-        self.read("block", |inner| inner.chain.answer(&id)).await
+        let block = |inner: &mut Inner| match inner.chain.answer(&id) {
+            BlockAnswer::Found(block) => BlockAnswer::Found(inner.trouble.block(block)),
+            other => other,
+        };
+        self.read("block", block).await
     }
 
     fn range_unit(&self) -> Option<RangeUnit> {
@@ -285,6 +281,12 @@ impl ChainSource for MemoryNode {
     }
 
     async fn range(&self, from: u64, to: u64) -> Result<Vec<Block>, SourceError> {
+        let trouble = self.inner().trouble;
+        let from = match trouble {
+            Trouble::HangsOnRangesOver(count) if to - from >= count => pending().await,
+            Trouble::RangesFrom(first) => from.max(first),
+            _ => from,
+        };
         let range = |inner: &mut Inner| {
             let depth = inner.final_depth.unwrap_or(0);
             let end = inner.chain.height().saturating_sub(depth);
