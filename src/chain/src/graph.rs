@@ -25,6 +25,9 @@ use crate::{
     model::{Block, Header},
 };
 
+/// No chain is higher: what is above is made up, and counting on from it must not overflow.
+pub(crate) const HEIGHT_MAX: u64 = 1 << 48;
+
 /// A block and its height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -101,6 +104,14 @@ pub enum GraphError {
         height: u64,
         /// The height that its child was anchored at.
         anchor: u64,
+    },
+    /// No chain is that long.
+    #[error("block {id} is said to be at height {height}, which no chain has")]
+    TooHigh {
+        /// The block.
+        id: BlockId,
+        /// What the source said.
+        height: u64,
     },
 }
 
@@ -183,6 +194,9 @@ impl Graph {
                 claimed,
                 counted: height,
             });
+        }
+        if height > HEIGHT_MAX {
+            return Err(GraphError::TooHigh { id, height });
         }
         if height < self.floor {
             return Ok(Inserted::Below);
@@ -292,6 +306,41 @@ impl Graph {
             }
         }
         pruned
+    }
+
+    /// Forgets the branch that ends with `leaf`, down to where another one parts from it or to a
+    /// block that is to be kept, and returns it.
+    pub(crate) fn forget_branch(
+        &mut self,
+        leaf: &BlockId,
+        keep: impl Fn(&BlockId) -> bool,
+    ) -> Vec<Arc<Entry>> {
+        let mut forgotten = Vec::new();
+        let mut next = Some(*leaf);
+        while let Some(id) = next.filter(|id| self.leaves.contains(id) && !keep(id)) {
+            let Some(entry) = self.forget(&id) else {
+                break;
+            };
+            let mut level = self.at_height(entry.height).to_vec();
+            level.retain(|other| *other != id);
+            if level.is_empty() {
+                self.at_height.remove_mut(&entry.height);
+            } else {
+                self.at_height.insert_mut(entry.height, level);
+            }
+            next = entry.header.parent.filter(|parent| self.contains(parent));
+            if let Some(parent) = next.filter(|parent| !self.has_child(parent, entry.height)) {
+                self.leaves.insert_mut(parent);
+            }
+            forgotten.push(entry);
+        }
+        forgotten
+    }
+
+    fn has_child(&self, parent: &BlockId, height: u64) -> bool {
+        let above = self.at_height(height).iter();
+        let mut above = above.filter_map(|id| self.entry(id));
+        above.any(|entry| entry.header.parent == Some(*parent))
     }
 
     fn forget(&mut self, id: &BlockId) -> Option<Arc<Entry>> {

@@ -4,6 +4,7 @@
 //! it fail, hang or lie. That nodes of a real wire answer the same way is tested with those wires.
 
 mod chain;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +15,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::sleep};
 
 use self::chain::Chain;
-pub use self::chain::{child_of, genesis};
+pub use self::{
+    chain::{child_of, genesis},
+    trouble::Trouble,
+};
 use crate::{
     error::{SourceError, SourceErrorKind},
     id::{BlockId, OutputId, Owner, TxId},
@@ -30,26 +34,6 @@ use crate::{
 
 /// How many blocks a reader of the stream may be late.
 const STREAM_BACKLOG: usize = 1_024;
-
-/// How a node misbehaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trouble {
-    /// Not at all.
-    #[default]
-    None,
-    /// It answers nothing.
-    Refuses,
-    /// It never answers.
-    Hangs,
-    /// It says where it is, and never answers anything else.
-    HangsOnBlocks,
-    /// It says that its tip is this many blocks higher than it is.
-    Boasts(u64),
-    /// Its headers are not what their ids say.
-    Forges,
-    /// It says that this block, which it knows, is the parent of its tip.
-    Grafts(BlockId),
-}
 
 /// A node in memory.
 #[derive(Debug)]
@@ -75,13 +59,14 @@ struct Inner {
 
 impl Inner {
     /// What it says of this header.
-    fn grafted(&self, header: Header) -> Header {
+    fn told(&self, header: &Header) -> Header {
+        let told = self.trouble.header(header);
         match self.trouble {
-            Trouble::Grafts(parent) if header.id == self.chain.tip().header.id => Header {
+            Trouble::Grafts(parent) if told.id == self.chain.tip().header.id => Header {
                 parent: Some(parent),
-                ..header
+                ..told
             },
-            _ => header,
+            _ => told,
         }
     }
 }
@@ -225,8 +210,8 @@ impl MemoryNode {
                 let kind = SourceErrorKind::Refused { source };
                 return Err(SourceError::new(self.name.as_ref(), call, kind));
             }
-            Trouble::Hangs => pending().await,
-            Trouble::HangsOnBlocks if call != "head" && call != "identity" => pending().await,
+            trouble if trouble.hangs_on(call) => pending().await,
+            trouble if !trouble.delay(call).is_zero() => sleep(trouble.delay(call)).await,
             _ => {}
         }
         Ok(read(&mut self.inner()))
@@ -272,7 +257,7 @@ impl ChainSource for MemoryNode {
             let tip = &inner.chain.tip().header;
             Head {
                 tip: tip.id,
-                height: height + boast,
+                height: height.saturating_add(boast),
                 slot: tip.slot,
                 finalised,
                 mode: inner.mode.clone(),
@@ -282,20 +267,18 @@ impl ChainSource for MemoryNode {
     }
 
     async fn header(&self, id: BlockId) -> Result<Option<Header>, SourceError> {
-        let header = |inner: &mut Inner| Some(inner.grafted(inner.chain.header(&id)?.clone()));
+        let header = |inner: &mut Inner| Some(inner.told(inner.chain.header(&id)?));
         self.read("header", header).await
     }
 
     async fn ancestry(&self, from: BlockId, end: AncestryEnd) -> Result<Vec<Header>, SourceError> {
         let ancestry = |inner: &mut Inner| {
-            let told = inner.chain.ancestry(from, end);
-            let Some(first) = told.first().map(|first| inner.grafted(first.clone())) else {
-                return told;
-            };
-            match (inner.trouble, first.parent) {
-                (Trouble::Grafts(_), Some(parent)) if from == inner.chain.tip().header.id => {
+            let headers = inner.chain.ancestry(from, end);
+            let told: Vec<Header> = headers.iter().map(|header| inner.told(header)).collect();
+            match (inner.trouble, told.first()) {
+                (Trouble::Grafts(parent), Some(first)) if first.parent == Some(parent) => {
                     let below = inner.chain.ancestry(parent, end);
-                    [first].into_iter().chain(below).collect()
+                    [first.clone()].into_iter().chain(below).collect()
                 }
                 _ => told,
             }
@@ -306,10 +289,10 @@ impl ChainSource for MemoryNode {
     async fn block(&self, id: BlockId) -> Result<BlockAnswer, SourceError> {
         let block = |inner: &mut Inner| match inner.chain.answer(&id) {
             BlockAnswer::Found(block) => BlockAnswer::Found(Block {
-                header: inner.grafted(block.header),
+                header: inner.told(&block.header),
                 ..block
             }),
-            answer => answer,
+            other => other,
         };
         self.read("block", block).await
     }
@@ -319,6 +302,12 @@ impl ChainSource for MemoryNode {
     }
 
     async fn range(&self, from: u64, to: u64) -> Result<Vec<Block>, SourceError> {
+        let trouble = self.inner().trouble;
+        let from = match trouble {
+            Trouble::HangsOnRangesOver(count) if to - from >= count => pending().await,
+            Trouble::RangesFrom(first) => from.max(first),
+            _ => from,
+        };
         let range = |inner: &mut Inner| {
             let depth = inner.final_depth.unwrap_or(0);
             let end = inner.chain.height().saturating_sub(depth);

@@ -3,27 +3,26 @@
 //! Works through positions (heights or slots) and knows nothing of heads; once it has come up to
 //! what is final, the branches of the heads are fetched as always.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
     config::{ChainObserverConfig, StartAt},
     look::Asked,
+    round::Round,
     state::{ChainState, Seen},
 };
 use crate::{
+    id::BlockId,
     model::{Block, Head, Header},
     source::RangeUnit,
-    view::NodeView,
 };
 
 /// A batch is never made longer than this many times what was configured.
 const STRETCH_MAX: u64 = 64;
+/// After how many rounds that were had longer batches are tried again.
+const GOOD_ROUNDS: u32 = 8;
 
 /// How far catching up is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +37,24 @@ pub struct CatchUpProgress {
     pub blocks: u64,
     /// How long it has taken by now.
     pub since: Duration,
+    /// Why the last batches were not had, when they were not.
+    pub trouble: Option<Arc<str>>,
 }
 
 /// Catching up that is under way.
 #[derive(Debug)]
 pub(super) struct CatchUp {
-    next: u64,
-    goal: Option<u64>,
-    height: Option<u64>,
-    blocks: u64,
+    pub(super) next: u64,
+    pub(super) goal: Option<u64>,
+    pub(super) height: Option<u64>,
+    pub(super) blocks: u64,
     began: Instant,
-    /// How many positions a batch has, as a multiple of what was configured: most slots are empty.
-    stretch: u64,
+    /// Where it began is the beginning of the chain.
+    pub(super) from_genesis: bool,
+    pub(super) pace: Pace,
+    pub(super) trouble: Option<Arc<str>>,
+    /// How many rounds in a row brought nothing of what only one node says that it has.
+    pub(super) lone_rounds: u32,
 }
 
 impl CatchUp {
@@ -68,7 +73,10 @@ impl CatchUp {
             height: None,
             blocks: 0,
             began: Instant::now(),
-            stretch: 1,
+            from_genesis: next == 0,
+            pace: Pace::default(),
+            trouble: None,
+            lone_rounds: 0,
         }
     }
 
@@ -79,120 +87,78 @@ impl CatchUp {
             goal: self.goal,
             blocks: self.blocks,
             since: self.began.elapsed(),
+            trouble: self.trouble.clone(),
         }
+    }
+}
+
+/// How many positions a batch has: more where most slots are empty, fewer where nodes have trouble
+/// to serve so many.
+#[derive(Debug)]
+pub(super) struct Pace {
+    span: Option<u64>,
+    span_max: u64,
+    /// How many rounds in a row were had.
+    good: u32,
+    /// Whether a round was begun whose end was not seen: the cycle was over before.
+    open: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            span: None,
+            span_max: u64::MAX,
+            good: 0,
+            open: false,
+        }
+    }
+}
+
+impl Pace {
+    /// The span of the round that begins.
+    pub(super) fn begin(&mut self, batch_blocks: u64) -> u64 {
+        if std::mem::replace(&mut self.open, true) {
+            self.failed();
+            self.open = true;
+        }
+        *self.span.get_or_insert(batch_blocks.max(1))
+    }
+
+    pub(super) fn failed(&mut self) {
+        self.open = false;
+        self.good = 0;
+        self.span = self.span.map(|span| (span / 2).max(1));
+        self.span_max = self.span.unwrap_or(self.span_max);
+    }
+
+    /// The batch with the most blocks had `most`.
+    pub(super) fn had(&mut self, most: u64, batch_blocks: u64) {
+        self.open = false;
+        self.good += 1;
+        if self.good.is_multiple_of(GOOD_ROUNDS) {
+            self.span_max = self.span_max.saturating_mul(2);
+        }
+        let span = self.span.unwrap_or(batch_blocks).max(1);
+        let sparse = most < batch_blocks / 2 && span < batch_blocks.saturating_mul(STRETCH_MAX);
+        let dense = most > batch_blocks;
+        let next = match (sparse, dense) {
+            (true, _) => span * 2,
+            (_, true) => (span / 2).max(1),
+            _ => span,
+        };
+        self.span = Some(next.min(self.span_max));
     }
 }
 
 /// Goes on with catching up, round by round, until it is done or this future is dropped.
 pub(super) async fn go_on(state: &mut ChainState, nodes: &[Asked], config: &ChainObserverConfig) {
-    loop {
-        let Some(round) = Round::plan(state, nodes, config) else {
-            return;
-        };
+    while let Some(round) = Round::plan(state, nodes, config) {
         let taken = round.run(state, config).await;
         state.prune(config);
         if !taken {
             return;
         }
-    }
-}
-
-/// Batches that are fetched at the same time, from nodes that count alike.
-struct Round {
-    unit: RangeUnit,
-    nodes: Vec<Asked>,
-    batches: Vec<(u64, u64)>,
-    span: u64,
-}
-
-impl Round {
-    /// `None` when there is nothing to catch up with, or nobody to ask. Ends catching up where it
-    /// is done or cannot be.
-    fn plan(state: &mut ChainState, nodes: &[Asked], config: &ChainObserverConfig) -> Option<Self> {
-        let catch_up = state.catch_up.as_mut()?;
-        let running = |node: &&Asked| {
-            state
-                .nodes
-                .get(&node.name)
-                .is_some_and(NodeView::is_running)
-        };
-        let running: Vec<&Asked> = nodes.iter().filter(running).collect();
-        if running.is_empty() {
-            return None;
-        }
-        let Some(unit) = running.iter().find_map(|node| node.source.range_unit()) else {
-            tracing::info!("no node serves ranges of blocks: observation begins at the heads");
-            state.catch_up = None;
-            return None;
-        };
-        let alike = running
-            .iter()
-            .filter(|node| node.source.range_unit() == Some(unit));
-        let alike: Vec<Asked> = alike.map(|node| (*node).clone()).collect();
-        if unit == RangeUnit::Slot && catch_up.blocks == 0 && state.graph.is_empty() {
-            catch_up.next = 0;
-        }
-        let heads = alike
-            .iter()
-            .filter_map(|node| state.nodes[&node.name].reported.as_ref());
-        let goal = heads
-            .filter_map(|head| goal(unit, head, config.final_depth))
-            .max();
-        catch_up.goal = goal;
-        if goal.is_none_or(|goal| catch_up.next > goal) {
-            state.catch_up = None;
-            return None;
-        }
-        let goal = goal.unwrap_or_default();
-        let span = config.batch_blocks.max(1) * catch_up.stretch;
-        let starts = (0..config.requests_max as u64).map(|n| catch_up.next + n * span);
-        let batches = starts.take_while(|from| *from <= goal);
-        let batches = batches
-            .map(|from| (from, goal.min(from + span - 1)))
-            .collect();
-        Some(Self {
-            unit,
-            nodes: alike,
-            batches,
-            span,
-        })
-    }
-
-    /// Whether all batches were had.
-    async fn run(self, state: &mut ChainState, config: &ChainObserverConfig) -> bool {
-        let nodes = &self.nodes;
-        let requests = self
-            .batches
-            .into_iter()
-            .enumerate()
-            .map(|(turn, (from, to))| {
-                let nodes = nodes.clone();
-                async move { (to, ask(nodes, turn, from, to).await) }
-            });
-        let requests: Vec<_> = requests.collect();
-        let mut answers = stream::iter(requests).buffered(config.requests_max.max(1));
-        let mut most = 0;
-        while let Some((to, answer)) = answers.next().await {
-            let Some((node, blocks)) = answer else {
-                return false;
-            };
-            most = most.max(blocks.len() as u64);
-            take(state, self.unit, &node, blocks);
-            if let Some(catch_up) = &mut state.catch_up {
-                catch_up.next = to + 1;
-            }
-        }
-        if let Some(catch_up) = &mut state.catch_up {
-            let sparse = most < config.batch_blocks / 2
-                && self.span / config.batch_blocks.max(1) < STRETCH_MAX;
-            let dense = most > config.batch_blocks;
-            catch_up.stretch = match (sparse, dense) {
-                (true, _) => catch_up.stretch * 2,
-                (_, true) => (catch_up.stretch / 2).max(1),
-                _ => catch_up.stretch,
-            };
-        }
-        true
     }
 }
 
@@ -205,56 +171,47 @@ pub(super) fn goal(unit: RangeUnit, head: &Head, final_depth: u64) -> Option<u64
     }
 }
 
-/// One batch, from whichever node has it; batches begin with different nodes.
-async fn ask(nodes: Vec<Asked>, turn: usize, from: u64, to: u64) -> Option<(Asked, Vec<Block>)> {
-    let count = nodes.len();
-    for index in 0..count {
-        let node = &nodes[(turn + index) % count];
-        if let Ok(blocks) = node.range(from, to).await {
-            return Some((node.clone(), blocks));
+impl ChainState {
+    /// Nothing more is to be caught up with. The graph then begins at genesis where that is known,
+    /// so that what follows is fetched down to there.
+    pub(super) fn caught_up(&mut self, node: &Arc<str>) {
+        self.begin_at_genesis(node, None);
+        if let Some(done) = self.catch_up.take() {
+            self.caught_up_to = done.height.max(self.caught_up_to);
         }
     }
-    None
-}
 
-fn take(state: &mut ChainState, unit: RangeUnit, node: &Asked, blocks: Vec<Block>) {
-    let seen = Seen {
-        node: Arc::clone(&node.name),
-        at: SystemTime::now(),
-        live: false,
-    };
-    for block in blocks {
-        let header = block.header.clone();
-        if state.graph.is_empty() {
-            begin(state, unit, &header, &seen);
-        }
-        let id = header.id;
-        let height = header.height.filter(|_| state.graph.is_empty());
-        let block = Some(Arc::new(block));
-        match height {
-            Some(height) => state.anchor(header, block, height, &seen),
-            None => state.take(header, block, &seen),
-        }
-        let reached = state.graph.place(&id).map(|place| place.height);
-        if let Some(catch_up) = &mut state.catch_up {
-            catch_up.blocks += 1;
-            catch_up.height = reached.or(catch_up.height);
+    /// Takes a batch of old blocks.
+    pub(super) fn take_old(&mut self, unit: RangeUnit, node: &Arc<str>, blocks: Vec<Block>) {
+        let seen = Seen::old(node);
+        for block in blocks {
+            let header = block.header.clone();
+            let from_zero = unit == RangeUnit::Slot || header.height == Some(1);
+            self.begin_at_genesis(node, header.parent.filter(|_| from_zero));
+            let id = header.id;
+            let height = header.height.filter(|_| self.graph.is_empty());
+            let block = Some(Arc::new(block));
+            match height {
+                Some(height) => self.anchor(header, block, height, &seen),
+                None => self.take(header, block, &seen),
+            }
+            let reached = self.graph.place(&id).map(|place| place.height);
+            if let Some(catch_up) = &mut self.catch_up {
+                catch_up.blocks += 1;
+                catch_up.height = reached.or(catch_up.height);
+            }
         }
     }
-}
 
-/// The genesis block is served by few nodes: the first block that is names it as its parent.
-fn begin(state: &mut ChainState, unit: RangeUnit, first: &Header, seen: &Seen) {
-    let identity = state
-        .nodes
-        .get(&seen.node)
-        .and_then(|node| node.identity.clone());
-    let genesis = identity.and_then(|identity| identity.genesis);
-    let from_zero = unit == RangeUnit::Slot || first.height == Some(1);
-    if let Some(parent) = first
-        .parent
-        .filter(|parent| from_zero || genesis == Some(*parent))
-    {
-        state.take(Header::new(parent, None), None, seen);
+    /// Puts the genesis block into a graph that is empty and begins there. Few nodes serve it: most
+    /// of them name it, and where nobody does, the first block does as its parent.
+    fn begin_at_genesis(&mut self, node: &Arc<str>, parent_of_first: Option<BlockId>) {
+        let from_genesis = self.catch_up.as_ref().is_some_and(|it| it.from_genesis);
+        if !self.graph.is_empty() || !from_genesis {
+            return;
+        }
+        if let Some(genesis) = self.genesis().or(parent_of_first) {
+            self.take(Header::new(genesis, None), None, &Seen::old(node));
+        }
     }
 }

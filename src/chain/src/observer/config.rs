@@ -30,20 +30,25 @@ pub struct ChainObserverConfig {
     pub final_depth: u64,
     /// How many heights below the common last final block are kept.
     pub keep_below_final: u64,
-    /// How many heights below the heads are kept at most, however far behind a node is.
+    /// How many heights below the heads are kept at most, however far behind a node is. Branches
+    /// that no node is on are forgotten when there are more blocks than this and, for each node,
+    /// `branch_blocks_max`.
     pub window_blocks_max: u64,
     /// How many blocks wait for their parents at most.
     pub orphans_max: usize,
     /// Of how many transactions it is remembered that they are final, after their blocks are not
     /// kept any more.
     pub settled_transactions_max: usize,
-    /// How long a node may take to say where it is.
+    /// How long a node may take to say where it is. All nodes are asked at the same time.
     pub answer_within: Duration,
-    /// How long a node may take to serve a block or a batch of blocks, before another is asked.
+    /// How long a node may take to serve a block or a batch of blocks. Another is asked as well
+    /// after a fifth of that.
     pub serve_within: Duration,
-    /// How long one cycle may fetch blocks. What is not fetched then is fetched in the next.
+    /// How long one cycle may fetch blocks. What came until then is kept, and the next cycle goes on
+    /// from there.
     pub fetch_within: Duration,
-    /// How many requests are under way at most.
+    /// How many blocks are asked for at the same time at most, and as many branches, and as many
+    /// funds: none of these waits for the others.
     pub requests_max: usize,
     /// How many blocks a request of catching up asks for.
     pub batch_blocks: u64,

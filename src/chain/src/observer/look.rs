@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::{
     error::SourceError,
     id::{BlockId, Owner, TxId},
-    model::{Block, BlockAnswer, ChainIdentity, Funds, Head, Header},
+    model::{Block, BlockAnswer, Funds, Head, Header},
     source::{AncestryEnd, ChainSource, WireShape},
 };
 
@@ -16,9 +16,8 @@ use crate::{
 pub(super) struct Asked {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<dyn ChainSource>,
-    /// What else than its head it is asked for.
-    pub(super) identity: bool,
-    pub(super) mempool: bool,
+    /// Within which time its mempool is asked for too, beside its head.
+    pub(super) mempool_within: Option<Duration>,
     /// How long one call may take, lest a node that hangs takes the time of all others.
     pub(super) within: Duration,
 }
@@ -74,27 +73,21 @@ impl Asked {
 pub(super) struct Looked {
     pub(super) head: Head,
     pub(super) shape: WireShape,
-    pub(super) identity: Option<Arc<ChainIdentity>>,
     pub(super) mempool: Option<Arc<BTreeSet<TxId>>>,
 }
 
-/// Asks one node where it is. What else it is asked for may fail without making the answer fail:
-/// it is asked for again in the next cycle.
+/// Asks one node where it is. Its mempool may fail or hang without making the answer fail: it is
+/// asked for again in the next cycle.
 pub(super) async fn look(asked: Asked) -> Result<Looked, SourceError> {
     let source = asked.source.as_ref();
-    let identity = async {
-        let wanted = asked.identity.then(|| source.identity());
-        wanted?.await.ok()
-    };
     let mempool = async {
-        let wanted = asked.mempool.then(|| source.mempool());
-        wanted?.await.ok()
+        let ids = timeout(asked.mempool_within?, source.mempool()).await;
+        ids.ok()?.ok()
     };
-    let (head, identity, mempool) = futures::join!(source.head(), identity, mempool);
+    let (head, mempool) = futures::join!(source.head(), mempool);
     Ok(Looked {
         head: head?,
         shape: source.shape(),
-        identity: identity.map(Arc::new),
         mempool: mempool.map(|ids| Arc::new(ids.into_iter().collect())),
     })
 }

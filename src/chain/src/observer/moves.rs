@@ -17,6 +17,15 @@ pub(super) fn impossible_height(graph: &Graph, node: &NodeView) -> Option<String
         .then(|| format!("its tip {tip} is said to be at height {claimed}, and is at {counted}"))
 }
 
+/// Whether the tip that a node told last is in the graph, at the height that it told.
+pub(super) fn fits(graph: &Graph, node: &NodeView) -> bool {
+    let tip = node
+        .reported
+        .as_ref()
+        .and_then(|head| Some((head.height, graph.place(&head.tip)?)));
+    tip.is_some_and(|(told, place)| told == place.height)
+}
+
 /// Moves the head of a node to the tip that it reported, when the graph knows that block.
 pub(super) fn move_head(graph: &Graph, node: &mut NodeView, events: &mut Vec<ChainEvent>) {
     let tip = node
