@@ -200,3 +200,30 @@ fn orphans_are_bounded_and_the_oldest_is_given_up() {
     let waited_for: BTreeSet<_> = orphans.parents().copied().collect();
     assert_eq!(waited_for, BTreeSet::from([id(117), id(118), id(119)]));
 }
+
+#[test]
+fn a_branch_is_forgotten_down_to_where_it_parts_and_no_height_overflows() {
+    let header = |n: usize, parent: Option<usize>| Header::new(id(n), parent.map(id));
+    let mut graph = Graph::new();
+    for (n, parent) in [
+        (0, None),
+        (1, Some(0)),
+        (2, Some(1)),
+        (3, Some(2)),
+        (4, Some(1)),
+    ] {
+        let _ = graph.insert(header(n, parent)).unwrap();
+    }
+
+    let forgotten = graph.forget_branch(&id(3), |_| false);
+
+    assert_eq!(forgotten.len(), 2);
+    assert_eq!(graph.branches().len(), 1);
+    assert_eq!(graph.at_height(2), [id(4)]);
+    let kept = graph.forget_branch(&id(4), |it| *it == id(1));
+    assert_eq!((kept.len(), graph.branches()[0].id), (1, id(1)));
+    for height in [u64::MAX, HEIGHT_MAX + 1] {
+        let refused = graph.anchor(header(9, Some(8)), height).unwrap_err();
+        assert!(matches!(refused, GraphError::TooHigh { .. }));
+    }
+}
