@@ -145,9 +145,10 @@ impl Network {
         }];
         let mut node = Node::start(&genesis, true, None).await;
         let pace = GROWS_EVERY / u32::try_from(transactions).expect("few transactions");
+        let client = node.client();
         tokio::select! {
             () = node.reaches(blocks) => {}
-            () = pay(&genesis, &node.client(), pace) => node.reaches(blocks).await,
+            () = pay(&genesis, &client, pace) => node.reaches(blocks).await,
         }
         node.process.kill().expect("it runs");
         node.process.wait().expect("it ends");
