@@ -270,7 +270,7 @@ Feature: Nodes are synced to a public chain, and nobody can make it look so
             And I have public cryptarchia endpoint peers:
               | public_cryptarchia_endpoint | username | password |
               | env(THEIRS_1_URL)           |          |          |
-              | env(THEIRS_1_URL)/          |          |          |
+              | env(THEIRS_1_URL)           |          |          |
         """
       Then the exit code is 1
       And it prints "is listed twice, and would count as two peers"

@@ -86,14 +86,14 @@ Feature: A node goes on from its own store
 
   Scenario: What one node saved when it was stopped is given to another one
     Given all nodes have at least 2 blocks and converged to within 1 blocks in 40 seconds
+    And I create a snapshot "all" of all nodes
     And these nodes and the others refuse each other as peers:
       | node_name |
       | NODE_1    |
     And NODE_1 and NODE_2 are on branches of at least 1 blocks in 30 seconds
     And I record the tip of node "NODE_1" as "of NODE_1 alone"
     And node "NODE_2" has not the recorded block "of NODE_1 alone" on its chain
-    When I create a snapshot "all" of all nodes
-    And I will create a snapshot "end" of all nodes when stopping
+    When I will create a snapshot "end" of all nodes when stopping
     And I stop all nodes
     Then NODE_1 is stopped
     When I restore NODE_2 from snapshot "end" of NODE_1

@@ -29,6 +29,7 @@ fn main() {
     let facts = SuiteFacts {
         apps: vec![(name, all)],
         chains: Vec::new(),
+        faucets: Vec::new(),
         backend: all,
         attach: Vec::new(),
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
