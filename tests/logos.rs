@@ -29,7 +29,7 @@ fn name(text: &str) -> NodeName {
 }
 
 async fn within<T>(what: &str, awaited: impl Future<Output = T>) -> T {
-    let awaited = tokio::time::timeout(Duration::from_secs(60), awaited).await;
+    let awaited = tokio::time::timeout(Duration::from_mins(1), awaited).await;
     awaited.unwrap_or_else(|_| panic!("waited for {what}"))
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::{
     Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION},
     routing::post,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -99,7 +99,7 @@ async fn pay_known(
     till: State<Arc<Till>>,
     key: Path<String>,
 ) -> Result<String, (StatusCode, String)> {
-    let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+    let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     if given != Some(till.authorization.as_bytes()) {
         let text = "this faucet wants a user and a password".to_owned();
         return Err((StatusCode::UNAUTHORIZED, text));

@@ -50,7 +50,8 @@ impl Round {
             state.catch_up = None;
             return None;
         };
-        if unit == RangeUnit::Slot && catch_up.blocks == 0 && state.graph.is_empty() {
+        // Once: slots before the first block are many, and bring nothing.
+        if unit == RangeUnit::Slot && !catch_up.from_genesis {
             catch_up.next = 0;
             catch_up.from_genesis = true;
         }
