@@ -61,7 +61,7 @@ impl Node {
         let [http, p2p] = [HTTP_PORT, P2P_PORT].map(|port| SocketAddr::new(host.into(), port));
         let mut config = NodeConfig::new(format!("NODE_{host}"), 1, http, p2p, own);
         config.leads = leads;
-        config.log = "warn".to_owned();
+        "warn".clone_into(&mut config.log);
         let write = |name: &str, text: Result<String, _>| {
             let text: Result<_, serde_saphyr::ser::Error> = text;
             let file = folder.path().join(name);
