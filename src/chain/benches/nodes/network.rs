@@ -70,7 +70,10 @@ impl Node {
         };
         write("genesis.yaml", serde_saphyr::to_string(genesis));
         let file = write("node.yaml", serde_saphyr::to_string(&config));
-        let process = Command::new(env::current_exe().expect("this program has a path"))
+        // It ends with this process, also if that is killed.
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(env::current_exe().expect("this program has a path"))
             .env(NODE, "1")
             .arg("--config")
             .arg(file)
