@@ -124,7 +124,9 @@ impl OutsideNetwork {
             p2p: SocketAddr::new(host.into(), port + 2 * index + 1),
         });
         let chain_id = format!("theirs-{}-{number}", std::process::id());
-        let mut genesis = Genesis::new(chain_id, "theirs").with_block_time(BLOCK_TIME);
+        // Keys follow from the seed, and no two networks have a node in common.
+        let seed = chain_id.clone();
+        let mut genesis = Genesis::new(chain_id, seed).with_block_time(BLOCK_TIME);
         genesis.leaders = u32::try_from(names.len().max(1))?;
         genesis.security_parameter = SECURITY_PARAMETER;
         genesis.accounts = vec![endowment()];
