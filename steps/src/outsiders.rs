@@ -36,6 +36,14 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         expression: "the nodes that somebody else runs are attached through {string}",
         of: |step| Ok(vec![Effect::BorrowsOutside(Some(step.get(0)?))]),
     },
+    StepEffects {
+        expression: "somebody else has {node} say that it is {int} blocks higher than it is",
+        of: |step| Ok(vec![Effect::MentionsAny(step.get(0)?)]),
+    },
+    StepEffects {
+        expression: "somebody else has {node} forge its headers",
+        of: |step| Ok(vec![Effect::MentionsAny(step.get(0)?)]),
+    },
 ];
 
 /// What a scenario knows of nodes that somebody else runs.
