@@ -34,7 +34,9 @@ use crate::{
     liar::Liar,
 };
 
-/// Networks halt at this height at the least, so that a node without any block is not near enough to pass for synced.
+/// Networks have so many blocks when anybody comes, so that a node without any is not near enough to pass for synced.
+const BEGINS_AT: u64 = 5;
+/// Networks halt at this height at the least.
 const HALT_AT: u64 = 10;
 /// Networks are slowed down at this height at the least, when there is something to download.
 const SLOW_AT: u64 = 30;
@@ -107,7 +109,7 @@ struct Member {
 }
 
 impl OutsideNetwork {
-    /// Starts a network, and waits until its nodes have made a block and know it.
+    /// Starts a network, and waits until its nodes have made some blocks and know them.
     ///
     /// # Errors
     /// Whatever keeps it from coming up.
@@ -146,7 +148,7 @@ impl OutsideNetwork {
             processes.push(Some(network.spawn(member, |_| {})?));
         }
         drop(processes);
-        network.reaches(1).await?;
+        network.reaches(BEGINS_AT).await?;
         Ok(network)
     }
 
