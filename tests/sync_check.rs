@@ -185,33 +185,31 @@ async fn peers_on_two_chains_are_split_and_a_node_on_the_smaller_one_is_forked()
     assert_eq!(last["locals"][0]["state"], "forked");
 }
 
+async fn height_of(network: &OutsideNetwork, node: usize) -> u64 {
+    let info = network.client(node).info().await.unwrap();
+    info.cryptarchia_info.height
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_without_new_blocks_stall_for_who_is_behind_and_whoever_is_ahead_is_synced() {
     let network = network(5).await;
-    // Node 3 stays where it is: nobody tells it anything, and it makes nothing itself.
-    network.lead_no_more([3]).await.unwrap();
+    // Only node 4 makes blocks, so that nobody is on a branch of its own once there are new ones.
+    network.lead_no_more(0..4).await.unwrap();
+    let mut highest = 0;
+    for node in 0..5 {
+        highest = highest.max(height_of(&network, node).await);
+    }
+    network.reaches(highest + 1).await.unwrap();
+    // Node 3 stays where it is: nobody tells it anything.
     network.client(3).block_peers(["*"]).await.unwrap();
-    let height = network
-        .client(3)
-        .info()
-        .await
-        .unwrap()
-        .cryptarchia_info
-        .height;
-    network.reaches_of([0, 1, 2, 4], height + 5).await.unwrap();
+    let low = height_of(&network, 3).await;
+    network.reaches_of([0, 1, 2, 4], low + 5).await.unwrap();
     // Node 4 goes on alone, on top of where the others stay.
-    network.lead_no_more([0, 1, 2]).await.unwrap();
     for peer in 0..3 {
         network.client(peer).block_peers(["*"]).await.unwrap();
     }
-    let height = network
-        .client(0)
-        .info()
-        .await
-        .unwrap()
-        .cryptarchia_info
-        .height;
-    network.reaches_of([4], height + 4).await.unwrap();
+    let high = height_of(&network, 0).await;
+    network.reaches_of([4], high + 4).await.unwrap();
 
     let public = urls(&network, 0..3);
     let stall = ["--json", "--within", "6s", "--stall-after", "2s"];
