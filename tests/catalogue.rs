@@ -9,6 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[path = "catalogue/sources.rs"]
+mod sources;
+
+use sources::{Module, modules, parameters};
+
 const CATALOGUE: &str = "docs/src/reference/steps.md";
 const RENEW: &str = "UPDATE_EXPECT=1 cargo test -p tests --test catalogue";
 const PREAMBLE: &str = "\
@@ -39,20 +44,6 @@ const OUR_FOLDERS: &[&str] = &[
 ];
 /// What a reader of the tutorial makes.
 const TUTORIAL_FEATURE: &str = "features/first.feature";
-
-/// A function behind a phrase.
-struct StepFunction {
-    name: String,
-    expressions: Vec<String>,
-    doc: String,
-}
-
-/// A source file with steps in it.
-struct Module {
-    title: String,
-    summary: String,
-    steps: Vec<StepFunction>,
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -233,117 +224,6 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
             .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     })
-}
-
-/// The step modules, by path.
-fn modules() -> Vec<Module> {
-    let mut files = Vec::new();
-    collect(&root().join("steps/src"), "rs", &mut files);
-    files.sort();
-    files
-        .iter()
-        .map(|file| module(&read(file)))
-        .filter(|module| !module.steps.is_empty())
-        .collect()
-}
-
-fn module(text: &str) -> Module {
-    let first = text.lines().next().unwrap_or_default();
-    let (title, summary) = first
-        .trim_start_matches("//! ")
-        .split_once(": ")
-        .unwrap_or((first, ""));
-    let mut steps = Vec::new();
-    let mut doc: Vec<&str> = Vec::new();
-    let mut expressions = Vec::new();
-    for line in text.lines() {
-        if let Some(comment) = line.strip_prefix("///") {
-            doc.push(comment.trim());
-        } else if let Some(expression) = expression(line) {
-            expressions.push(expression);
-        } else if !line.starts_with("#[") {
-            if !expressions.is_empty() {
-                steps.push(StepFunction {
-                    name: function_name(line),
-                    expressions: std::mem::take(&mut expressions),
-                    doc: doc.join(" "),
-                });
-            }
-            doc.clear();
-        }
-    }
-    Module {
-        title: title.to_owned(),
-        summary: summary.to_owned(),
-        steps,
-    }
-}
-
-/// The expression of a step attribute; steps are top-level functions, so it begins at the margin.
-fn expression(line: &str) -> Option<String> {
-    let is_step = ["#[given(", "#[when(", "#[then("]
-        .iter()
-        .any(|attribute| line.starts_with(attribute));
-    is_step.then(|| {
-        line.split_once("expr = \"")
-            .and_then(|(_, rest)| rest.strip_suffix("\")]"))
-            .unwrap_or_else(|| panic!("{line} is not a literal expression"))
-            .replace("\\\"", "\"")
-    })
-}
-
-fn function_name(line: &str) -> String {
-    let (_, rest) = line
-        .split_once("fn ")
-        .unwrap_or_else(|| panic!("a step attribute is followed by {line:?}, not by a function"));
-    rest.split('(').next().unwrap_or_default().to_owned()
-}
-
-/// Our parameter types, with what they mean: `name`, text.
-fn parameters() -> Vec<(String, String)> {
-    let text = read(&root().join("steps/src/parameters.rs"));
-    let mut parameters = Vec::new();
-    let mut doc: Vec<&str> = Vec::new();
-    let mut name = None;
-    for line in text.lines() {
-        let entry = line.trim().trim_start_matches("#[param(");
-        if let Some(comment) = line.strip_prefix("/// ") {
-            doc.push(comment);
-        } else if let Some(rest) = entry.strip_prefix("name = \"") {
-            name = rest.split('"').next();
-        } else if line.starts_with("pub struct") || line.starts_with("pub enum") {
-            let name = name.take().expect("a parameter type says its name");
-            let mut text = doc.join(" ");
-            if line.starts_with("pub enum") {
-                text.push_str(&roles());
-            }
-            parameters.push((name.to_owned(), text));
-            doc.clear();
-        }
-    }
-    parameters.sort();
-    assert_eq!(parameters.len(), 3, "the parameter types are found");
-    parameters
-}
-
-/// What each fixed text of an enum stands for, by the doc comments of its variants.
-fn roles() -> String {
-    let text = read(&root().join("steps/src/parameters.rs"));
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let meaning = |variant: &str| {
-        let at = lines
-            .iter()
-            .position(|line| line.strip_suffix(',') == Some(variant))?;
-        lines[at - 1].strip_prefix("/// ")
-    };
-    lines
-        .iter()
-        .filter_map(|line| {
-            let (text, rest) = line.strip_prefix('"')?.split_once("\" => Ok(Self::")?;
-            let meaning = meaning(rest.strip_suffix("),")?)?;
-            Some(format!("<br>`{text}`: {meaning}"))
-        })
-        .collect()
 }
 
 fn render(modules: &[Module], parameters: &[(String, String)]) -> String {

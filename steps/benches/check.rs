@@ -28,6 +28,8 @@ fn main() {
     let name = "kv".parse().expect("kv is an application name");
     let facts = SuiteFacts {
         apps: vec![(name, all)],
+        chains: Vec::new(),
+        faucets: Vec::new(),
         backend: all,
         attach: Vec::new(),
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),

@@ -3,6 +3,7 @@
 //! It reads features, looks up their steps, and walks through the effects of each scenario in thought (see `effect`).
 //! Not here: what only a running cluster can tell; preflight checks the same operations again with the nodes that there are (`trellis-bootstrap`).
 
+mod chains;
 mod definitions;
 mod load;
 mod plan;
@@ -11,6 +12,8 @@ mod selection;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -33,6 +36,10 @@ use crate::{Program, ScenarioKey, ScenarioPlan};
 pub struct SuiteFacts {
     /// The applications and what they support; the first is the default.
     pub apps: Vec<(AppName, CapabilitySet)>,
+    /// Those of them that keep a chain between their nodes.
+    pub chains: Vec<AppName>,
+    /// Those of them whose chains have faucets that can be asked.
+    pub faucets: Vec<AppName>,
     /// What the backend can do.
     pub backend: CapabilitySet,
     /// What can attach to running clusters, and what each can do to nodes there that are opted in.

@@ -10,7 +10,10 @@ use trellis_domain::{
     ScenarioSources, ScenarioSpec, UnknownIdentity,
 };
 
-use crate::StepError;
+use crate::{
+    StepError,
+    chain::{ChainWish, WalletBook},
+};
 
 /// What is wrong with two clusters to attach to.
 pub(crate) const TWO_CLUSTERS: &str =
@@ -41,6 +44,20 @@ pub struct Draft {
     pub overrides: BTreeMap<String, String>,
     /// Configuration overrides of single nodes.
     pub node_overrides: BTreeMap<NodeName, BTreeMap<String, String>>,
+    /// Of which nodes single nodes are told, where that was said.
+    pub connections: BTreeMap<NodeName, BTreeSet<NodeName>>,
+    /// What the scenario said about the chain that the nodes keep.
+    pub chain: ChainWish,
+    /// Wallets and groups of nodes that it spoke of before there was a cluster.
+    pub(crate) wallets: WalletBook,
+    /// How long a node may take to take part in the chain after a start that waits for it.
+    pub online_within: Option<Duration>,
+    /// How long the start that is under way may take, where it was said for this one.
+    pub(crate) start_within: Option<Duration>,
+    /// The label under which the data of nodes is saved whenever they are stopped.
+    pub save_when_stopping: Option<String>,
+    /// The copy of data that new nodes begin with: its label and its node.
+    pub begin_from: Option<(String, NodeName)>,
     /// When the cluster counts as ready, where that was said.
     pub readiness: Option<ReadinessPolicy>,
     /// How long that may take, where that was said.
@@ -57,8 +74,10 @@ impl Draft {
     pub fn node(&self, name: NodeName) -> ManagedNode {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.node_overrides.get(&name).cloned().unwrap_or_default());
+        let connected = self.connections.get(&name).into_iter().flatten();
         ManagedNode {
             overrides,
+            connected_to: connected.cloned().collect(),
             ..ManagedNode::new(name)
         }
     }

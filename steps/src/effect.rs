@@ -52,6 +52,8 @@ pub(crate) enum Effect {
     OptsIn(NodeName, Capability),
     /// This node comes into the cluster if it is not in it yet.
     Starts(NodeName),
+    /// These nodes come into the cluster, or begin it.
+    StartsAll(Vec<NodeName>),
     /// The step speaks of this node.
     Mentions(NodeRef),
     /// The step speaks of this node, or of one that somebody else runs and the scenario may not have.

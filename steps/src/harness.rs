@@ -25,6 +25,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trellis_bootstrap::{AttachProvider, Deployer, LedgerError, RunLedger};
+use trellis_domain::AppName;
 use trellis_report::{RunFolder, RunFolderError};
 use trellis_settings::{Environment, Settings};
 
@@ -280,6 +281,11 @@ impl Harness {
         }
     }
 
+    fn apps_with(&self, has: impl Fn(&SuiteApp) -> bool) -> Vec<AppName> {
+        let apps = self.apps.iter().filter(|app| has(app));
+        apps.map(|app| app.application.name().clone()).collect()
+    }
+
     fn check(
         &self,
         options: &HarnessOptions,
@@ -297,6 +303,11 @@ impl Harness {
         };
         let facts = SuiteFacts {
             apps: self.apps.iter().map(app).collect(),
+            chains: self.apps_with(|app| app.chain.is_some()),
+            faucets: self.apps_with(|app| {
+                let chain = app.chain.as_ref();
+                chain.is_some_and(|chain| chain.faucet().is_some())
+            }),
             backend: backend.deployer.capabilities(),
             attach: backend
                 .attach

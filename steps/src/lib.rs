@@ -4,6 +4,7 @@
 //! Composition roots register applications and backends with a [`Harness`] and hand over.
 
 mod cfgsync;
+pub mod chain;
 pub mod check;
 mod child;
 mod cluster;
@@ -22,6 +23,7 @@ mod program;
 mod self_test;
 mod sources;
 mod suite;
+mod table;
 mod world;
 
 pub use draft::Draft;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use cucumber::{given, then, when};
-use trellis_domain::{NodeName, NodeState, Operation};
+use trellis_domain::{ManagedNode, NodeName, NodeState, Operation, start_waves};
 use trellis_runtime::{Cluster, OperationError};
 
 use crate::{
     NodeRef, StepError, StepResult, TrellisWorld, Within,
+    chain::await_online,
     effect::{Effect, StepArguments, StepEffects},
 };
 
@@ -92,11 +93,16 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
 #[when(expr = "I start {node}")]
 #[then(expr = "I start {node}")]
 async fn start(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
-    start_node(world, node).await
+    let NodeRef::Named(name) = &node else {
+        return start_node(world, node).await;
+    };
+    let name = name.clone();
+    start_node(world, node).await?;
+    await_online(world, &name).await
 }
 
 /// Starts a node that is down, or one that the cluster does not have yet; the first one begins the cluster.
-async fn start_node(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+pub(crate) async fn start_node(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     let NodeRef::Named(name) = node else {
         let name = world.resolve(&node).await?;
         let cluster = world.cluster()?;
@@ -114,11 +120,65 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     world
         .draft
         .check_capacity(cluster.inventory().snapshot().len(), &name)?;
-    let ready_within = cluster.spec().ready_within;
+    let usual = cluster.spec().ready_within;
+    let ready_within = world.draft.start_within.unwrap_or(usual);
     let node = world.draft.node(name);
-    world
-        .interruptible(cluster.join(&node, ready_within))
-        .await??;
+    let data = world.draft.begin_from.as_ref();
+    let data = data.map(|(label, source)| (label.as_str(), source));
+    let join = cluster.join_with_data(&node, ready_within, data);
+    world.interruptible(join).await??;
+    Ok(())
+}
+
+/// Starts several nodes, each after those that it is connected to, and waits for all: as one cluster where there is none yet.
+pub(crate) async fn start_nodes(world: &mut TrellisWorld, names: &[NodeName]) -> StepResult {
+    let Some(cluster) = world.cluster.clone() else {
+        if let Some((place, name)) = names.iter().enumerate().next_back() {
+            world.draft.check_capacity(place, name)?;
+        }
+        return world.boot(names.to_vec()).await;
+    };
+    let present = cluster.inventory().snapshot();
+    let known: Vec<NodeName> = present.nodes().map(|node| node.name().clone()).collect();
+    let new = names.iter().filter(|name| !known.contains(name));
+    let new: Vec<ManagedNode> = new.map(|name| world.draft.node(name.clone())).collect();
+    if let Some((place, node)) = new.iter().enumerate().next_back() {
+        world
+            .draft
+            .check_capacity(known.len() + place, &node.name)?;
+    }
+    let ready_within = cluster.spec().ready_within;
+    for wave in start_waves(&new, &known)? {
+        let joins = wave
+            .into_iter()
+            .map(|node| cluster.join(node, ready_within));
+        let joins = futures::future::try_join_all(joins);
+        world.interruptible(joins).await??;
+    }
+    Ok(())
+}
+
+/// Copies the data of all our nodes under `label`, with all of them down at one time.
+pub(crate) async fn save_all(world: &mut TrellisWorld, label: &str) -> StepResult {
+    let cluster = world.cluster()?;
+    let nodes = ours(cluster, |_| true);
+    let running = ours(cluster, |state| !state.is_down());
+    cluster.on_all(&running, stop_one).await?;
+    let save = async |cluster: Cluster, node: NodeName| cluster.save_data(&node, label).await;
+    cluster.on_all(&nodes, save).await?;
+    let start = cluster.on_all(&running, start_one);
+    world.interruptible(start).await??;
+    Ok(())
+}
+
+/// Stops nodes at the same time, and saves their data where the scenario said so.
+async fn stop_nodes(world: &TrellisWorld, nodes: &[NodeName]) -> StepResult {
+    let cluster = world.cluster()?;
+    cluster.on_all(nodes, stop_one).await?;
+    if let Some(label) = &world.draft.save_when_stopping {
+        let save = async |cluster: Cluster, node: NodeName| cluster.save_data(&node, label).await;
+        cluster.on_all(nodes, save).await?;
+    }
     Ok(())
 }
 
@@ -128,8 +188,7 @@ async fn start_node(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
 #[then(expr = "I stop {node}")]
 async fn stop(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
     let name = world.resolve(&node).await?;
-    world.cluster()?.stop(&name).await?;
-    Ok(())
+    stop_nodes(world, &[name]).await
 }
 
 /// Ends a node without asking and waits until it is gone. A node that is down already is refused.
@@ -196,8 +255,7 @@ async fn restart_with(
 async fn stop_all(world: &mut TrellisWorld) -> StepResult {
     let cluster = world.cluster()?;
     let nodes = ours(cluster, |state| !state.is_down());
-    cluster.on_all(&nodes, stop_one).await?;
-    Ok(())
+    stop_nodes(world, &nodes).await
 }
 
 /// Stops more than half of the managed nodes that are not down, the first ones by name, at the same time.
@@ -208,8 +266,7 @@ async fn stop_majority(world: &mut TrellisWorld) -> StepResult {
     let cluster = world.cluster()?;
     let mut nodes = ours(cluster, |state| !state.is_down());
     nodes.truncate(nodes.len() / 2 + 1);
-    cluster.on_all(&nodes, stop_one).await?;
-    Ok(())
+    stop_nodes(world, &nodes).await
 }
 
 /// Starts all managed nodes that are down, also those that ended by themselves, at the same time, and waits until each is ready.

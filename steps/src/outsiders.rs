@@ -1,59 +1,23 @@
-//! Outsiders: nodes that somebody else runs - the port to them, and phrases that show that they never notice a run.
+//! Outsiders: nodes that somebody else runs - phrases that show that they never notice a run. The port to them is in `port`.
 //!
 //! Only for features about the harness itself. What runs them is bound at the composition root; nothing of it is in a ledger or carries a label of ours, so that no cleanup could find it.
 
+mod port;
+
 use std::{collections::BTreeMap, path::Path};
 
-use async_trait::async_trait;
 use cucumber::{given, then, when};
-use trellis_domain::{AttachSpec, Credential, ExternalNode, NodeName, Secret};
+use trellis_domain::{Credential, ExternalNode, NodeName, Secret};
+
+pub use port::{Lie, OutsideCluster, OutsideFaucet, Outsiders};
 
 use crate::{
-    Count, StepError, StepResult, TrellisWorld,
+    Count, NodeRef, StepError, StepResult, TrellisWorld,
     effect::{Effect, StepEffects},
 };
 
 /// The variable that a wanted token is in, for harness runs.
 const TOKEN: &str = "THEIRS_TOKEN";
-
-/// Runs nodes that are not the harness's.
-#[async_trait]
-pub trait Outsiders: Send + Sync + 'static {
-    /// Starts a cluster of nodes with these names, and waits until it takes writes. They want `token` from everybody, if one is given.
-    ///
-    /// # Errors
-    /// Whatever keeps it from coming up.
-    async fn start(
-        &self,
-        names: &[NodeName],
-        token: Option<Secret>,
-    ) -> StepResult<Box<dyn OutsideCluster>>;
-}
-
-/// A cluster that somebody else runs. It ends when it is dropped.
-#[async_trait]
-pub trait OutsideCluster: Send + Sync {
-    /// Its nodes, as a scenario would list them.
-    fn nodes(&self) -> Vec<ExternalNode>;
-
-    /// How the attach provider called `provider` finds it.
-    ///
-    /// # Errors
-    /// A provider through which it cannot be found.
-    fn attach(&self, provider: &str) -> StepResult<AttachSpec>;
-
-    /// Kills a node, if it is one of these; says whether it is.
-    ///
-    /// # Errors
-    /// A node that is gone already.
-    async fn kill(&self, node: &NodeName) -> StepResult<bool>;
-
-    /// Checks that every node that was not killed has the same process and data as in the beginning, and that connections to it were not dropped.
-    ///
-    /// # Errors
-    /// What somebody noticed.
-    async fn check_unnoticed(&self) -> StepResult;
-}
 
 pub(crate) const EFFECTS: &[StepEffects] = &[
     StepEffects {
@@ -72,6 +36,14 @@ pub(crate) const EFFECTS: &[StepEffects] = &[
         expression: "the nodes that somebody else runs are attached through {string}",
         of: |step| Ok(vec![Effect::BorrowsOutside(Some(step.get(0)?))]),
     },
+    StepEffects {
+        expression: "somebody else has {node} say that it is {int} blocks higher than it is",
+        of: |step| Ok(vec![Effect::MentionsAny(step.get(0)?)]),
+    },
+    StepEffects {
+        expression: "somebody else has {node} forge its headers",
+        of: |step| Ok(vec![Effect::MentionsAny(step.get(0)?)]),
+    },
 ];
 
 /// What a scenario knows of nodes that somebody else runs.
@@ -80,6 +52,7 @@ pub(crate) struct OutsideClusters {
     clusters: Vec<Box<dyn OutsideCluster>>,
     nodes: usize,
     token: Option<Secret>,
+    faucet: Option<OutsideFaucet>,
 }
 
 impl OutsideClusters {
@@ -101,15 +74,41 @@ impl OutsideClusters {
         Ok(&self.clusters)
     }
 
-    /// Variables for harness runs: `THEIRS_1_URL` and so on, and `THEIRS_TOKEN`.
+    /// Variables for harness runs: `THEIRS_1_URL` and so on, `THEIRS_1_PEER` where they have addresses for peers, `THEIRS_1_USER` and `THEIRS_1_PASSWORD` where they want them, `THEIRS_TOKEN`, and those of a faucet.
     pub(crate) fn variables(&self) -> BTreeMap<String, Secret> {
         let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
         let urls = nodes.filter_map(|node| {
             let url = node.endpoints.first()?.url().as_str().trim_end_matches('/');
             Some((format!("{}_URL", node.name), Secret::from(url.to_owned())))
         });
+        let peers = self.clusters.iter().flat_map(|cluster| {
+            let nodes = cluster.nodes().into_iter();
+            nodes.filter_map(|node| {
+                let address = cluster.peer_address(&node.name)?;
+                Some((format!("{}_PEER", node.name), Secret::from(address)))
+            })
+        });
+        let nodes = self.clusters.iter().flat_map(|cluster| cluster.nodes());
+        let passwords = nodes.filter_map(|node| match node.credential? {
+            Credential::Basic { user, password } => Some([
+                (format!("{}_USER", node.name), Secret::from(user)),
+                (format!("{}_PASSWORD", node.name), password),
+            ]),
+            Credential::Bearer(_) => None,
+        });
         let token = self.token.clone().map(|token| (TOKEN.to_owned(), token));
-        urls.chain(token).collect()
+        let faucet = self.faucet.iter().flat_map(|faucet| {
+            let text = |text: &String| Secret::from(text.clone());
+            [
+                ("THEIRS_FAUCET_URL", text(&faucet.url)),
+                ("THEIRS_OPEN_FAUCET_URL", text(&faucet.open_url)),
+                ("THEIRS_FAUCET_USER", text(&faucet.user)),
+                ("THEIRS_FAUCET_PASSWORD", faucet.password.clone()),
+            ]
+        });
+        let faucet = faucet.map(|(name, value)| (name.to_owned(), value));
+        let all = urls.chain(peers).chain(passwords.flatten()).chain(token);
+        all.chain(faucet).collect()
     }
 
     /// Kills the node of this name, if there is one; says whether there is.
@@ -121,6 +120,16 @@ impl OutsideClusters {
         }
         Ok(false)
     }
+}
+
+/// Has a node that somebody else runs lie.
+async fn lie(world: &mut TrellisWorld, node: &NodeName, lie: Lie) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        if world.interruptible(cluster.lie(node, lie)).await?? {
+            return Ok(());
+        }
+    }
+    Err(StepError::new(format!("nobody else runs {node}")))
 }
 
 /// Starts a cluster of the scenario's application in a way that the harness does not know of, each node as if on a host of its own. The nodes are called `THEIRS_1`, `THEIRS_2` and so on, also over several clusters; harness runs find their addresses in the variables `THEIRS_1_URL` and so on. They are not part of the scenario by that, and end after it.
@@ -182,6 +191,76 @@ fn attach_outsiders(world: &mut TrellisWorld, provider: String) -> StepResult {
     let attach = cluster.attach(&provider)?;
     let credential = world.outsiders.token.clone().map(Credential::Bearer);
     world.draft()?.attach_to(attach, credential)
+}
+
+/// Starts a faucet of the network that somebody else runs. Harness runs find in `THEIRS_FAUCET_URL` where it is, in `THEIRS_FAUCET_USER` and `THEIRS_FAUCET_PASSWORD` for whom, and in `THEIRS_OPEN_FAUCET_URL` where it asks nobody who they are.
+#[given(expr = "a faucet that somebody else runs")]
+#[when(expr = "a faucet that somebody else runs")]
+#[then(expr = "a faucet that somebody else runs")]
+async fn faucet(world: &mut TrellisWorld) -> StepResult {
+    let clusters = world.outsiders.all()?;
+    let cluster = clusters.last().expect("there is one");
+    let faucet = world.interruptible(cluster.faucet()).await??;
+    world.outsiders.faucet = Some(faucet);
+    Ok(())
+}
+
+/// Has the first half of the nodes that somebody else runs and the second half refuse each other as peers, so that the two go on without each other.
+#[given(expr = "the nodes that somebody else runs are split in two")]
+#[when(expr = "the nodes that somebody else runs are split in two")]
+#[then(expr = "the nodes that somebody else runs are split in two")]
+async fn split_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.split()).await??;
+    }
+    Ok(())
+}
+
+/// Has the nodes that somebody else runs make no more blocks, once they have more than a few; they keep those, and answer.
+#[given(expr = "the nodes that somebody else runs make no more blocks")]
+#[when(expr = "the nodes that somebody else runs make no more blocks")]
+#[then(expr = "the nodes that somebody else runs make no more blocks")]
+async fn halt_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.halt()).await??;
+    }
+    Ok(())
+}
+
+/// Has the nodes that somebody else runs serve few blocks at a time to their peers, and each time late, once they have more than a few.
+#[given(expr = "the nodes that somebody else runs serve blocks slowly")]
+#[when(expr = "the nodes that somebody else runs serve blocks slowly")]
+#[then(expr = "the nodes that somebody else runs serve blocks slowly")]
+async fn slow_outsiders(world: &mut TrellisWorld) -> StepResult {
+    for cluster in world.outsiders.all()? {
+        world.interruptible(cluster.slow_down()).await??;
+    }
+    Ok(())
+}
+
+/// Has a node that somebody else runs say that it has so many blocks more than it has. Its variable names, from now on, a place where it lies.
+#[given(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+#[when(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+#[then(expr = "somebody else has {node} say that it is {int} blocks higher than it is")]
+async fn boasts(world: &mut TrellisWorld, node: NodeRef, blocks: u64) -> StepResult {
+    lie(world, &named(&node)?, Lie::HigherBy(blocks)).await
+}
+
+/// Has a node that somebody else runs serve headers that are not those which their ids are the hashes of. Only for chains where a header can be checked against its id. Its variable names, from now on, a place where it lies.
+#[given(expr = "somebody else has {node} forge its headers")]
+#[when(expr = "somebody else has {node} forge its headers")]
+#[then(expr = "somebody else has {node} forge its headers")]
+async fn forges(world: &mut TrellisWorld, node: NodeRef) -> StepResult {
+    lie(world, &named(&node)?, Lie::ForgedHeaders).await
+}
+
+fn named(node: &NodeRef) -> StepResult<NodeName> {
+    match node {
+        NodeRef::Named(name) => Ok(name.clone()),
+        other => Err(StepError::new(format!(
+            "{other} is none that somebody else runs"
+        ))),
+    }
 }
 
 /// Fails unless each node that somebody else runs has the process that it began with and the data that was written then, and still serves a connection that was opened then. Nodes that somebody else killed do not count.

@@ -17,13 +17,16 @@ use trellis_bootstrap::{
 use trellis_domain::{AppName, AttachSpec, Credential};
 use trellis_settings::Settings;
 
-use crate::{Program, StepError, kv::ReplicatedKv, lane::Lanes, outsiders::Outsiders};
+use crate::{
+    Program, StepError, chain::ChainApp, kv::ReplicatedKv, lane::Lanes, outsiders::Outsiders,
+};
 
 /// An application that scenarios may use, with the ports that its steps need.
 #[derive(Clone)]
 pub struct SuiteApp {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) kv: Option<Arc<dyn ReplicatedKv>>,
+    pub(crate) chain: Option<Arc<dyn ChainApp>>,
     pub(crate) needs: Vec<Program>,
     pub(crate) outsiders: Option<Arc<dyn Outsiders>>,
 }
@@ -34,6 +37,7 @@ impl SuiteApp {
         Self {
             application: Arc::new(application),
             kv: None,
+            chain: None,
             needs: Vec::new(),
             outsiders: None,
         }
@@ -43,6 +47,13 @@ impl SuiteApp {
     #[must_use]
     pub fn with_kv(mut self, kv: impl ReplicatedKv) -> Self {
         self.kv = Some(Arc::new(kv));
+        self
+    }
+
+    /// Adds what the phrases about chains need.
+    #[must_use]
+    pub fn with_chain(mut self, chain: impl ChainApp) -> Self {
+        self.chain = Some(Arc::new(chain));
         self
     }
 

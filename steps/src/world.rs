@@ -7,15 +7,17 @@ use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use cucumber::World;
 use tokio::{
     sync::OwnedSemaphorePermit,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval},
 };
 use trellis_bootstrap::{BootstrapRequest, ClusterRequest};
-use trellis_domain::{NodeName, ScenarioSpec};
-use trellis_runtime::{CfgsyncDelivery, Cluster, Journal};
+use trellis_domain::{NodeHandle, NodeName, ScenarioSpec};
+use trellis_runtime::{CfgsyncDelivery, Cluster, Journal, OperationError};
 
 use crate::{
     Draft, NodeRef, ScenarioPlan, StepError, StepResult, Suite,
     cfgsync::CfgsyncPrograms,
+    chain::{ChainSession, FaucetPlace, PublicPeers, WalletBook},
     kv::{KvSession, ReplicaView},
     lane::Lane,
     outsiders::OutsideClusters,
@@ -42,6 +44,13 @@ pub struct TrellisWorld {
     pub(crate) journal: Journal,
     pub(crate) cluster: Option<Cluster>,
     pub(crate) kv: Option<KvSession>,
+    pub(crate) chain: Option<ChainSession>,
+    /// Nodes whose start nobody waited for so far.
+    pub(crate) starting: Vec<(NodeName, JoinHandle<Result<NodeHandle, OperationError>>)>,
+    /// Where a faucet is, if the scenario said so.
+    pub(crate) faucet: Option<FaucetPlace>,
+    /// Nodes of a public chain, to compare ours with.
+    pub(crate) public_peers: PublicPeers,
     /// For features about nodes that are not ours.
     pub(crate) outsiders: OutsideClusters,
     /// For features about the harness itself.
@@ -84,6 +93,10 @@ impl TrellisWorld {
             journal: Journal::default(),
             cluster: None,
             kv: None,
+            chain: None,
+            starting: Vec::new(),
+            faucet: None,
+            public_peers: PublicPeers::default(),
             outsiders: OutsideClusters::default(),
             self_test: SelfTest::default(),
             cfgsync: CfgsyncPrograms::default(),
@@ -141,10 +154,27 @@ impl TrellisWorld {
     pub async fn boot(&mut self, names: impl IntoIterator<Item = NodeName>) -> StepResult {
         self.draft()?;
         let app = self.suite.app(self.draft.app.as_ref())?.clone();
-        let spec = self.draft.spec(app.application.name().clone(), names)?;
+        self.draft.chain.nodes_max = self.plan.nodes_max.max(1);
+        let deployment = app.chain.as_ref();
+        if let Some(chain) = deployment
+            && self.draft.chain.joins_existing
+        {
+            let known = self.public_peers.nodes().iter();
+            let known: Vec<_> = known.chain(&self.draft.external).cloned().collect();
+            let existing = self.interruptible(chain.existing(&known)).await??;
+            self.draft.chain.existing = existing;
+        }
+        let deployment = deployment
+            .map(|chain| chain.deploy(&self.draft.chain))
+            .transpose()?;
+        let application = match &deployment {
+            Some(chain) => chain.application(),
+            None => Arc::clone(&app.application),
+        };
+        let spec = self.draft.spec(application.name().clone(), names)?;
         self.take_places(&spec).await?;
         let request = BootstrapRequest {
-            app: Arc::clone(&app.application),
+            app: application,
             deployer: Arc::clone(&self.suite.deployer),
             delivery: Arc::new(CfgsyncDelivery),
             attach: self.suite.attach.clone(),
@@ -163,6 +193,10 @@ impl TrellisWorld {
         let boot = tokio::spawn(Cluster::boot(request, journal));
         let cluster = boot.await.map_err(StepError::from)??;
         self.kv = app.kv.map(|port| KvSession::new(port, cluster.clone()));
+        let book = std::mem::take(&mut self.draft.wallets);
+        let sponsor = self.draft.chain.sponsor;
+        self.chain =
+            deployment.map(|chain| ChainSession::new(chain, cluster.clone(), book, sponsor));
         self.suite
             .progress
             .note(&format!("{}\n{}", self.title, shown_nodes(&cluster)));
@@ -195,6 +229,28 @@ impl TrellisWorld {
                 cluster.app().name()
             ))
         })
+    }
+
+    /// What the phrases about chains work on.
+    ///
+    /// # Errors
+    /// No cluster yet, or an application without a port for these phrases.
+    pub(crate) fn chain(&self) -> StepResult<&ChainSession> {
+        let cluster = self.cluster()?;
+        self.chain.as_ref().ok_or_else(|| {
+            StepError::new(format!(
+                "the application {} keeps no chain that steps could speak of",
+                cluster.app().name()
+            ))
+        })
+    }
+
+    /// Works on the wallets that the scenario spoke of, before or after its cluster has come up.
+    pub(crate) fn with_wallets<T>(&mut self, work: impl FnOnce(&mut WalletBook) -> T) -> T {
+        match &self.chain {
+            Some(chain) => chain.with_book(work),
+            None => work(&mut self.draft.wallets),
+        }
     }
 
     /// The name of the node that is meant now; a role is waited for, since it may be changing hands.
@@ -300,15 +356,34 @@ impl TrellisWorld {
         std::mem::take(&mut self.self_test).end().await;
         std::mem::take(&mut self.cfgsync).end().await;
         self.kv = None;
+        self.chain = None;
+        let failed = self.failed_starts().await;
         let released = match self.cluster.take() {
             Some(cluster) => release(&cluster).await,
             None => Ok(()),
         };
+        let released = released.and(failed);
         self.outsiders = OutsideClusters::default();
         // Also when something is left: reports may keep this World for long, and others wait for its places.
         self.places = None;
         self.lane = None;
         released
+    }
+
+    /// What became of starts that nobody waited for; those that are still under way are given up.
+    async fn failed_starts(&mut self) -> StepResult {
+        for (name, start) in std::mem::take(&mut self.starting) {
+            if !start.is_finished() {
+                start.abort();
+                // It is of no interest how it ended.
+                let _ = start.await;
+                continue;
+            }
+            if let Err(error) = start.await.map_err(StepError::from)? {
+                return Err(StepError::from(error).within(format!("{name} did not come up")));
+            }
+        }
+        Ok(())
     }
 }
 

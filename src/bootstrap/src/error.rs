@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use thiserror::Error;
 use trellis_domain::{
-    EndpointError, InventoryError, MergeError, NodeName, ReadinessPolicy, SourcesError, UnknownNode,
+    EndpointError, InventoryError, MergeError, NodeName, ReadinessPolicy, Refusal, SourcesError,
+    UnknownNode,
 };
 
 use crate::{
@@ -65,6 +66,9 @@ pub enum BootstrapError {
         /// The node.
         node: NodeName,
     },
+    /// Something that a node was to begin with may not be done to it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The backend could not do its part.
     #[error("the backend could not provide the managed nodes")]
     Provider(#[from] ProviderError),

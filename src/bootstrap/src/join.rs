@@ -5,7 +5,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use trellis_domain::{ManagedNode, NodeHandle, NodeName, OptIns, ReadinessPolicy, UnknownIdentity};
+use trellis_domain::{
+    ManagedNode, NodeHandle, NodeName, NodeState, Operation, OptIns, Permit, ReadinessPolicy,
+    UnknownIdentity,
+};
 
 use crate::{
     Application, BootstrapError, Fleet, NodeControl, PlannedOperation, Progress, ReadinessBarrier,
@@ -22,6 +25,8 @@ pub struct JoinRequest<'a> {
     pub inventory: &'a SharedInventory,
     /// The node.
     pub node: &'a ManagedNode,
+    /// The data that it begins with, as a label and the node that saved it; none for an empty folder.
+    pub data: Option<(&'a str, &'a NodeName)>,
     /// What the scenario's steps will do, as far as it is known.
     pub planned: &'a [PlannedOperation],
     /// What may be done to borrowed nodes.
@@ -75,6 +80,14 @@ async fn start(request: &JoinRequest<'_>) -> Result<NodeHandle, BootstrapError> 
         node,
         ..
     } = request;
+    if let Some((label, source)) = request.data {
+        // It has no process yet, which is what replacing its data takes.
+        inventory.update(|nodes| nodes.set_state(&node.name, NodeState::Stopped))?;
+        let placed = inventory.node(&node.name)?;
+        let permit = Permit::check(&placed, Operation::RestoreData, request.opt_ins)?;
+        let control = fleet.control();
+        control.restore_data(&permit, label, source).await?;
+    }
     let instance = fleet.launch(&node.name).await?;
     inventory.update(|nodes| nodes.started(&node.name, Some(instance.label)))?;
     let settling = Settling {

@@ -47,7 +47,7 @@ pub use join::{JoinRequest, Settling, join};
 pub use ledger::{AbandonedRun, KnownRuns, LedgerError, Resource, RunLedger, known_runs};
 pub use node_operations::NodeOperations;
 pub use orchestrator::{BootstrapRequest, Bootstrapped, bootstrap};
-pub use patch::PatchError;
+pub use patch::{PatchError, apply_overrides};
 pub use peers::{borrowed_peers, seeds};
 pub use preflight::{PlannedOperation, PlannedRefusal, ValidationError};
 pub use progress::{Progress, Silent};

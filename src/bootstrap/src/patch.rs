@@ -2,6 +2,8 @@
 //!
 //! Only what the application generates can be overridden: a path that is not in the file is a spelling error, and is answered with the nearest path that is.
 
+mod value;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -47,8 +49,11 @@ pub enum PatchError {
     },
 }
 
-/// Puts every override into the YAML text of `file`.
-pub(crate) fn apply(
+/// Puts every override into the YAML text of `file`: a dotted path (numbers index lists) and its value.
+///
+/// # Errors
+/// A path that the file does not have, with the nearest one, or a value that cannot be read.
+pub fn apply_overrides(
     file: &str,
     text: &str,
     overrides: &BTreeMap<String, String>,
@@ -60,21 +65,19 @@ pub(crate) fn apply(
     let mut config: Value =
         serde_saphyr::from_str(text).map_err(|error| not_yaml(error.to_string()))?;
     for (path, value) in overrides {
-        let parsed = serde_saphyr::from_str(value).map_err(|error| PatchError::BadValue {
+        let Some(place) = find(&mut config, path) else {
+            return Err(PatchError::UnknownPath {
+                file: file.to_owned(),
+                path: path.clone(),
+                hint: hint(&config, path),
+            });
+        };
+        let key = path.rsplit('.').next().unwrap_or(path);
+        *place = value::read(value, key, place).map_err(|reason| PatchError::BadValue {
             path: path.clone(),
             value: value.clone(),
-            reason: error.to_string(),
+            reason,
         })?;
-        match find(&mut config, path) {
-            Some(place) => *place = parsed,
-            None => {
-                return Err(PatchError::UnknownPath {
-                    file: file.to_owned(),
-                    path: path.clone(),
-                    hint: hint(&config, path),
-                });
-            }
-        }
     }
     serde_saphyr::to_string(&config).map_err(|error| not_yaml(error.to_string()))
 }
@@ -129,7 +132,8 @@ mod tests {
 
     fn patched(path: &str, value: &str) -> Result<Value, PatchError> {
         let overrides = BTreeMap::from([(path.to_owned(), value.to_owned())]);
-        apply("node.yaml", CONFIG, &overrides).map(|text| serde_saphyr::from_str(&text).unwrap())
+        apply_overrides("node.yaml", CONFIG, &overrides)
+            .map(|text| serde_saphyr::from_str(&text).unwrap())
     }
 
     #[test]

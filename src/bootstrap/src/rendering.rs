@@ -11,7 +11,7 @@ use cfgsync_artifacts::ArtifactFile;
 use serde::{Deserialize, Serialize};
 use trellis_domain::{ManagedNode, NodeName};
 
-use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, patch, seeds};
+use crate::{Application, BootstrapError, NodePlan, PatchError, PeerPlan, apply_overrides, seeds};
 
 /// What a node registers: all that its own files and those of its peers may depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,11 +120,11 @@ impl Rendering {
             });
         };
         let text = String::from_utf8_lossy(file.content.as_bytes());
-        file.content = patch::apply(&file.path, &text, overrides)?.into();
+        file.content = apply_overrides(&file.path, &text, overrides)?.into();
         Ok(())
     }
 
-    /// The bootstrap policy for peers: a founding node is told of all founders; one that joins is told of those it is connected to, or else of every other. Both are told of the nodes of others.
+    /// The bootstrap policy for peers: a node is told of those that it is connected to. Where it is connected to nobody by name, a founding one is told of all founders, and one that joins of every other. All are told of the nodes of others.
     fn peers_of<'a>(
         &self,
         node: &NodeRecord,
@@ -133,12 +133,12 @@ impl Rendering {
         let others = registered
             .into_iter()
             .filter(|other| other.plan.name != node.plan.name);
+        let wanted = &node.spec.connected_to;
         let told = others.filter(|other| {
-            if node.plan.founding {
-                other.plan.founding
+            if wanted.is_empty() {
+                other.plan.founding || !node.plan.founding
             } else {
-                let wanted = &node.spec.connected_to;
-                wanted.is_empty() || wanted.contains(&other.plan.name)
+                wanted.contains(&other.plan.name)
             }
         });
         let managed = told.map(|other| other.plan.as_peer());

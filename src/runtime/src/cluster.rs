@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use trellis_bootstrap::{
@@ -151,6 +152,19 @@ impl Cluster {
         node: &ManagedNode,
         ready_within: Duration,
     ) -> Result<NodeHandle, BootstrapError> {
+        self.join_with_data(node, ready_within, None).await
+    }
+
+    /// Adds a node that begins with what another one saved: a label and its node.
+    ///
+    /// # Errors
+    /// As for [`join`], or an unknown copy with the known ones.
+    pub async fn join_with_data(
+        &self,
+        node: &ManagedNode,
+        ready_within: Duration,
+        data: Option<(&str, &NodeName)>,
+    ) -> Result<NodeHandle, BootstrapError> {
         let Some(fleet) = &self.inner.fleet else {
             let node = node.name.clone();
             return Err(BootstrapError::NoFleet { node });
@@ -163,6 +177,7 @@ impl Cluster {
             fleet,
             inventory: &self.inner.inventory,
             node,
+            data,
             planned: &self.inner.planned,
             opt_ins: &self.inner.spec.opt_ins,
             unknown: self.inner.spec.unknown_identity,
@@ -174,6 +189,35 @@ impl Cluster {
             self.monitor(&node.name);
         }
         joined
+    }
+
+    /// Starts a node, a new one or one that is down, and goes on at once; what becomes of it is the task's result. The start is given up when the cluster is released.
+    pub fn begin_start(
+        &self,
+        node: &ManagedNode,
+        ready_within: Duration,
+    ) -> JoinHandle<Result<NodeHandle, OperationError>> {
+        let (cluster, node) = (self.clone(), node.clone());
+        let cancelled = self.inner.tasks.token().clone();
+        tokio::spawn(async move {
+            let is_new = cluster.node(&node.name).is_err();
+            let failed = |source| OperationError::Bootstrap {
+                operation: Operation::Start,
+                node: node.name.clone(),
+                source: Box::new(source),
+            };
+            let start = async {
+                if is_new {
+                    cluster.join(&node, ready_within).await.map_err(failed)
+                } else {
+                    cluster.start(&node.name).await
+                }
+            };
+            tokio::select! {
+                started = start => started,
+                () = cancelled.cancelled() => Err(failed(BootstrapError::Cancelled("starting a node"))),
+            }
+        })
     }
 
     /// Starts observing the running nodes through clients that `client` makes; ends with the cluster.

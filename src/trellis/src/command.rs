@@ -1,4 +1,4 @@
-//! The `trellis` command: clusters that are started by hand, and the leftovers of runs.
+//! The `trellis` command: clusters that are started by hand, the leftovers of runs, and whether nodes follow a public chain.
 //!
 //! It knows the applications and backends that a composition root registers, so a test crate has a binary of its own that hands over to [`Trellis::main`]. The bare `trellis` knows none; it can look at clusters, act on them, end them, and clean up.
 
@@ -10,6 +10,7 @@ mod exit;
 mod logs;
 mod signals;
 mod status;
+mod sync_check;
 mod up;
 
 use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
@@ -48,6 +49,7 @@ enum Command {
     Stop(ask::StopArguments),
     Restart(ask::RestartArguments),
     Clean(clean::Arguments),
+    SyncCheck(sync_check::Arguments),
 }
 
 /// Where settings and state are.
@@ -154,6 +156,7 @@ impl Trellis {
             Command::Stop(arguments) => ask::stop(&place, &arguments),
             Command::Restart(arguments) => ask::restart(&place, arguments),
             Command::Clean(arguments) => clean::run(&place, &arguments),
+            Command::SyncCheck(arguments) => sync_check::run(&arguments),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ use regex::{Regex, RegexSet};
 
 use crate::{
     Count, NodeRef, TrellisWorld, Within,
+    chain::Amount,
     effect::{StepArguments, StepEffects},
     sources::Touched,
 };
@@ -38,6 +39,7 @@ pub(crate) fn all_effects() -> impl Iterator<Item = &'static StepEffects> {
         crate::outsiders::EFFECTS,
     ]
     .into_iter()
+    .chain(crate::chain::effects())
     .flatten()
 }
 
@@ -233,6 +235,7 @@ fn parameters() -> HashMap<&'static str, &'static str> {
         (Count::NAME, Count::REGEX),
         (NodeRef::NAME, NodeRef::REGEX),
         (Touched::NAME, Touched::REGEX),
+        (Amount::NAME, Amount::REGEX),
     ])
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Walk<'a> {
     pub(super) place: &'a Place<'a>,
     pub(super) facts: &'a SuiteFacts,
     problems: &'a mut Problems,
-    app: Option<AppName>,
+    pub(super) app: Option<AppName>,
     pub(super) managed: BTreeSet<NodeName>,
     pub(super) borrowed: Borrowed,
     capacity: Option<usize>,
@@ -105,6 +105,7 @@ impl Walk<'_> {
             Found::Undefined(nearest) => return self.undefined(step, &nearest),
             Found::Ambiguous(matching) => return self.ambiguous(step, &matching),
         };
+        self.needs_a_chain(definition, step);
         let Some(effects) = definition.effects else {
             return;
         };
@@ -186,6 +187,11 @@ impl Walk<'_> {
                 if !self.knows(&name) {
                     self.begin(step);
                     self.declare(name, step);
+                }
+            }
+            Effect::StartsAll(names) => {
+                for name in names {
+                    self.effect(Effect::Starts(name), step);
                 }
             }
             Effect::Configures(name) => {

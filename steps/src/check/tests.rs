@@ -48,6 +48,8 @@ fn facts() -> SuiteFacts {
             ("frail".parse().unwrap(), all.without(Capability::Pause)),
             ("absent".parse().unwrap(), all),
         ],
+        chains: vec!["frail".parse().unwrap()],
+        faucets: Vec::new(),
         backend: all.without(Capability::NetworkFault),
         attach: vec![
             ("static", CapabilitySet::NONE),
@@ -294,6 +296,27 @@ fn two_nodes_cannot_have_one_name() {
 }
 
 #[test]
+fn a_phrase_about_chains_is_refused_where_the_application_keeps_none() {
+    let text = problems("Given a cluster of 1 node\n  Then all nodes agree on LIB in 5 seconds");
+    assert!(
+        text.contains("the application kv keeps no chain that this step could speak of"),
+        "{text}"
+    );
+    let fine = problems(
+        "Given the application is \"frail\"\n  And a cluster of 1 node\n  Then all nodes agree on LIB in 5 seconds",
+    );
+    assert!(!fine.contains("keeps no chain"), "{fine}");
+}
+
+#[test]
+fn a_phrase_about_faucets_is_refused_where_the_chain_has_none() {
+    let text = problems(
+        "Given the application is \"frail\"\n  And I have a faucet with URL \"http://127.0.0.1:1\"",
+    );
+    assert!(text.contains("the chain of frail has no faucets"), "{text}");
+}
+
+#[test]
 fn what_is_not_gherkin_is_shown_where_it_begins() {
     insta::assert_snapshot!(problems_of("Feature: F\n  Scenario: S\n    Given a cluster of 1 node\n    Wenn es regnet\n"), @r"
      × the feature is not Gherkin: Unknown keyword: 'Wenn'.
@@ -455,7 +478,8 @@ fn no_step_means_two_things() {
             .replace("{count}", "3")
             .replace("{int}", "3")
             .replace("{node}", "NODE_1")
-            .replace("{touched}", "reconfigured");
+            .replace("{touched}", "reconfigured")
+            .replace("{amount}", "3 or more");
         let text = text
             .replace("{string}", "\"x\"")
             .replace("is/are", "is")

@@ -6,9 +6,13 @@ use trellis_bootstrap::in_one_line;
 use trellis_manual::{ClientError, SpecError};
 use trellis_settings::SettingsError;
 
-const COULD_NOT: u8 = 1;
+pub(crate) const COULD_NOT: u8 = 1;
 const WRONG: u8 = 2;
 const NOT_UP: u8 = 3;
+/// There are no peers whose chain could be followed.
+pub(crate) const NO_TARGET: u8 = 3;
+/// A node is on another network than the peers.
+pub(crate) const OTHER_NETWORK: u8 = 4;
 /// As a shell has it for Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -20,6 +24,14 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// It ended in a way that has a code of its own.
+    pub(crate) fn of(code: u8, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+
     /// It could not be done.
     pub(crate) fn could_not(text: impl Into<String>) -> Self {
         Self {

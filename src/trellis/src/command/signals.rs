@@ -37,7 +37,11 @@ impl Signals {
         std::process::exit(INTERRUPTED.into());
     }
 
-    async fn next(&mut self) {
+    /// Waits for the next one.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
