@@ -4,6 +4,7 @@
 //!
 //! Suggested order of reading: `shard`, `session`, `decode`, `fold`, `lane`, `commit`.
 
+mod alone;
 mod commit;
 mod decode;
 mod fold;

@@ -1,8 +1,9 @@
 //! Folding: one projection, one batch of events, one part of what is committed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -88,19 +89,41 @@ impl Folder {
             metrics: Arc::clone(metrics),
             gas,
         };
-        if folder.projection.policy == PoisonPolicy::ParkKey {
-            let snapshot = store.snapshot()?;
-            let records = snapshot.records(&folder.projection.table)?;
-            let keys = records
-                .iter()
-                .filter_map(|(_, record)| folder.key_of(record));
-            for key in keys.collect::<Vec<_>>() {
-                let lane = folder.lane_of(&key);
-                let rules = Rules::of(&folder.projection, limits, &folder.gas, 0);
-                folder.lanes[lane].park(key, &snapshot, rules)?;
-            }
-        }
+        folder.park(&store.snapshot()?)?;
         Ok(folder)
+    }
+
+    /// Parks the keys whose events wait in the store.
+    fn park(&mut self, snapshot: &Snapshot<'_>) -> Result<(), StorageError> {
+        let parks = self.projection.policy == PoisonPolicy::ParkKey;
+        let mut events: BTreeMap<String, usize> = BTreeMap::new();
+        // What waits already goes before what comes, also where the policy is another one by now.
+        snapshot.each_record(&self.projection.table, |key, bytes| {
+            if parks || Record::waits(bytes) {
+                *events.entry(key.in_table).or_default() += 1;
+            }
+            ControlFlow::Continue(())
+        })?;
+        let view_type = self.projection.table.view_type.clone();
+        for (in_table, events) in events {
+            // Those without a view hold up nobody.
+            let Some(key) = ViewKey::from_table(&view_type, &in_table) else {
+                continue;
+            };
+            let lane = self.lane_of(&key);
+            let rules = Rules::of(&self.projection, self.limits, &self.gas, 0);
+            self.lanes[lane].park(key, events, snapshot, rules)?;
+        }
+        self.count_parked();
+        Ok(())
+    }
+
+    /// Blocks where more is parked than may be.
+    fn count_parked(&mut self) {
+        let keys = self.parked_keys();
+        if keys > self.limits.parked_keys_max && self.blocked.is_none() {
+            self.blocked = Some(BlockedReason::TooManyParked { keys });
+        }
     }
 
     pub(super) fn projection(&self) -> &Projection {
@@ -117,16 +140,6 @@ impl Folder {
 
     pub(super) fn parked_keys(&self) -> usize {
         self.lanes.iter().map(Lane::parked_keys).sum()
-    }
-
-    fn key_of(&self, record: &Record) -> Option<ViewKey> {
-        let tenant = record.tenant.as_deref()?.into();
-        ViewKey::new(
-            tenant,
-            self.projection.table.view_type.clone(),
-            record.view.clone()?,
-        )
-        .ok()
     }
 
     fn lane_of(&self, key: &ViewKey) -> usize {
@@ -310,10 +323,7 @@ impl Folder {
         }
         self.checkpoint = checkpoint;
         self.stored = true;
-        let keys = self.parked_keys();
-        if keys > self.limits.parked_keys_max && self.blocked.is_none() {
-            self.blocked = Some(BlockedReason::TooManyParked { keys });
-        }
+        self.count_parked();
         part
     }
 }

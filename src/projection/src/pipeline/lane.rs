@@ -117,11 +117,12 @@ impl Lane {
     pub(super) fn park(
         &mut self,
         key: ViewKey,
+        events: usize,
         snapshot: &Snapshot<'_>,
         rules: Rules<'_>,
     ) -> Result<(), StorageError> {
         let at = self.position(key, snapshot, rules)?;
-        self.add_parked(at, 1);
+        self.add_parked(at, events);
         Ok(())
     }
 
@@ -180,7 +181,7 @@ impl Lane {
                 entry.used = rules.batch;
                 self.touched.push(at);
             }
-            let verdict = if rules.parks && entry.parked + entry.draft.parked > 0 {
+            let verdict = if entry.parked + entry.draft.parked > 0 {
                 Verdict {
                     fault: Fault::Waiting,
                     reason: "waits behind another event of its view".to_owned(),
@@ -315,7 +316,11 @@ impl Entry {
 }
 
 /// What is too large or too deep would be written, and never read back.
-fn check(view: Option<&Value>, bytes: usize, bytes_max: usize) -> Result<(), ProgramError> {
+pub(super) fn check(
+    view: Option<&Value>,
+    bytes: usize,
+    bytes_max: usize,
+) -> Result<(), ProgramError> {
     if bytes > bytes_max {
         return Err(ProgramError::Size {
             what: "the view",

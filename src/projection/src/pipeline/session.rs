@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit::{CommitEnd, Committer, Numbered},
+    commit::{CommitEnd, Committer, Floors, Numbered},
     decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
     shard::ShardOptions,
@@ -47,6 +47,12 @@ pub(super) enum SessionEnd {
     AllBlocked,
 }
 
+/// The projections that a delivery was started for.
+pub(super) struct Ready {
+    pub(super) folders: Vec<Folder>,
+    pub(super) drops_what_was_read: bool,
+}
+
 enum FoldEnd {
     Done,
     AllBlocked,
@@ -56,13 +62,13 @@ enum FoldEnd {
 /// Runs a delivery that was started, until it ends. Then all that was received is in the store, or was never acknowledged.
 pub(super) async fn run(
     source: &mut dyn EventSource,
-    folders: Vec<Folder>,
+    ready: Ready,
     store: &Arc<ViewStore>,
     options: &ShardOptions,
     status: &watch::Sender<ShardStatus>,
     stop: &CancellationToken,
 ) -> SessionEnd {
-    let floor = lowest_floor(&folders).unwrap_or(0);
+    let floor = lowest_floor(&ready.folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
     let (events, received) = mpsc::channel::<Queued>(QUEUED_MAX);
     // Without room between them: what is decoded is large, and one batch ahead is enough.
@@ -81,7 +87,8 @@ pub(super) async fn run(
     };
     let committing = spawn_blocking(move || committer.run(&folded));
     let folding = Folding {
-        folders,
+        drops_what_was_read: ready.drops_what_was_read,
+        folders: ready.folders,
         store: Arc::clone(store),
         fence: options.fence.clone(),
         committed,
@@ -254,6 +261,7 @@ struct Folding {
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
     metrics: Arc<Metrics>,
+    drops_what_was_read: bool,
 }
 
 impl Folding {
@@ -278,11 +286,7 @@ impl Folding {
                 }
             }
             self.show();
-            let floors = self
-                .folders
-                .iter()
-                .map(|folder| (folder.projection().table.clone(), folder.floor()));
-            let floors = floors.collect();
+            let floors = self.floors();
             if !batch.is_empty()
                 && batches
                     .send(Numbered {
@@ -299,6 +303,21 @@ impl Folding {
             }
         }
         FoldEnd::Done
+    }
+
+    fn floors(&self) -> Floors {
+        let each = self
+            .folders
+            .iter()
+            .map(|folder| (folder.projection().table.clone(), folder.floor()));
+        // One that halted reads again from where it stands. A stream that drops what was read must keep that for it; any other does, and those that go on would wait for it for ever.
+        let holds_up = |folder: &&Folder| self.drops_what_was_read || folder.blocked().is_none();
+        let held_up = self.folders.iter().filter(holds_up).map(Folder::floor).min();
+        let through = held_up.or_else(|| self.folders.iter().map(Folder::floor).min());
+        Floors {
+            each: each.collect(),
+            through: through.unwrap_or_default(),
+        }
     }
 
     fn show(&self) {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decode::Tenancy,
     fold::{FoldLimits, Folder, lowest_floor},
-    session::{self, SessionEnd},
+    session::{self, Ready, SessionEnd},
     status::{ProjectionState, ShardState, ShardStatus},
 };
 use crate::{
@@ -74,7 +74,7 @@ impl ShardOptions {
             metrics: Arc::default(),
             idle: IDLE,
             ask_again: ASK_AGAIN,
-            filter_hash: filter_hash(&settings.subjects),
+            filter_hash: filter_hash(settings),
         }
     }
 
@@ -138,13 +138,14 @@ impl ShardOptions {
     }
 }
 
-fn filter_hash(subjects: &[String]) -> String {
-    let mut subjects = subjects.to_vec();
-    subjects.sort_unstable();
-    hex::short(&Sha256::digest(subjects.join(
-        "
-",
-    )))
+/// Which events there are, and to whom they belong: both decide what is in the views.
+fn filter_hash(settings: &Settings) -> String {
+    let mut said = settings.subjects.clone();
+    said.sort_unstable();
+    said.push(format!("tenants: {}", settings.multi_tenant));
+    said.push(format!("default: {}", settings.default_tenant));
+    said.push(format!("token: {:?}", settings.subject_tenant_token));
+    hex::short(&Sha256::digest(said.join("\n")))
 }
 
 /// The projections of a manifest over one stream and one store.
@@ -184,12 +185,12 @@ impl Shard {
                 break ShardState::Stopped;
             }
             let again = match self.start(source).await {
-                Ok(folders) if folders.is_empty() => break ShardState::Blocked,
-                Ok(folders) => {
+                Ok(ready) if ready.folders.is_empty() => break ShardState::Blocked,
+                Ok(ready) => {
                     self.show(ShardState::Running);
                     let session = session::run(
                         source,
-                        folders,
+                        ready,
                         &self.store,
                         &self.options,
                         &self.status,
@@ -227,9 +228,10 @@ impl Shard {
     }
 
     /// Looks at everything, and starts delivery for the projections that may go on.
-    async fn start(&self, source: &mut dyn EventSource) -> Result<Vec<Folder>, Again> {
+    async fn start(&self, source: &mut dyn EventSource) -> Result<Ready, Again> {
         let mut folders = Vec::new();
         let mut drops_what_was_read = false;
+        let mut created = None;
         for projection in self.manifest.projections() {
             let stored = self
                 .store
@@ -239,6 +241,10 @@ impl Shard {
             let floor = stored.as_ref().map_or(0, |stored| stored.floor);
             let facts = source.facts(floor).await.map_err(stream_again)?;
             drops_what_was_read |= facts.drops_what_was_read;
+            // Another stream than the last projection was compared with: all of them look again.
+            if *created.get_or_insert(facts.created) != facts.created {
+                return Err(Again::AtOnce);
+            }
             let checked = self.options.examine(projection, &facts, stored.as_ref());
             let state = ProjectionState {
                 floor,
@@ -277,12 +283,15 @@ impl Shard {
         }
         // What the others acknowledge would be gone for the one that is blocked.
         if drops_what_was_read && folders.len() < self.manifest.projections().len() {
-            return Ok(Vec::new());
+            folders.clear();
         }
         if let Some(floor) = lowest_floor(&folders) {
             source.start(floor + 1).await.map_err(stream_again)?;
         }
-        Ok(folders)
+        Ok(Ready {
+            folders,
+            drops_what_was_read,
+        })
     }
 
     /// Before anything is folded, since a query may be answered by an index as soon as there are views.

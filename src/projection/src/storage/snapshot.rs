@@ -165,6 +165,17 @@ impl<'s> Snapshot<'s> {
         self.read.range(&table, &[], &mut decode)
     }
 
+    /// Shows records as they are stored, in the order of the stream, until `visit` has enough.
+    pub(crate) fn each_record(
+        &self,
+        table: &ViewTable,
+        mut visit: impl FnMut(RecordKey, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let table = tables::quarantine(table);
+        let mut decode = |key: &[u8], bytes: &[u8]| visit(RecordKey::decode(key), bytes);
+        self.read.range(&table, &[], &mut decode)
+    }
+
     /// How far the views of `table` have come.
     ///
     /// # Errors

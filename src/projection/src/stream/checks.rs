@@ -51,7 +51,7 @@ pub enum BlockedReason {
         /// The first message that is left.
         first: u64,
     },
-    /// Other subjects are read than the views are made of.
+    /// Other subjects are read, or events belong to other tenants, than in the views.
     FilterChanged,
     /// The views are made by another program.
     ProgramChanged,
@@ -144,15 +144,21 @@ impl fmt::Display for BlockedReason {
                     "the message at the checkpoint {floor} is another one: the stream lost its end and grew again"
                 )
             }
+            Self::HistoryGone { floor: 0, first } => {
+                write!(
+                    f,
+                    "nothing is in the views yet, and the stream begins at {first}: the events before are gone"
+                )
+            }
             Self::HistoryGone { floor, first } => {
                 write!(
                     f,
                     "the checkpoint is at {floor} and the stream begins at {first}: events between are gone"
                 )
             }
-            Self::FilterChanged => {
-                f.write_str("other subjects are read than the views are made of")
-            }
+            Self::FilterChanged => f.write_str(
+                "other subjects are read, or other tenants meant, than the views are made of",
+            ),
             Self::ProgramChanged => f.write_str("the views are made by another program"),
             Self::ShardsChanged { found, expected } => {
                 let told = |mark: &Option<ShardMark>| {
@@ -178,6 +184,20 @@ impl fmt::Display for BlockedReason {
     }
 }
 
+/// The checkpoint of views that nothing is in yet.
+pub(crate) fn beginning(facts: &StreamFacts, expected: &Expected) -> Checkpoint {
+    Checkpoint {
+        format: CHECKPOINT_FORMAT,
+        stream: facts.stream.clone(),
+        stream_created: facts.created,
+        filter_hash: expected.filter_hash.clone(),
+        program_hash: expected.program_hash.clone(),
+        shard: expected.shard.clone(),
+        floor: 0,
+        published: None,
+    }
+}
+
 /// The checkpoint to go on from: the stored one if all is well, or one at 0 where there is none.
 ///
 /// # Errors
@@ -193,16 +213,13 @@ pub fn examine(
         });
     }
     let Some(stored) = stored else {
-        return Ok(Checkpoint {
-            format: CHECKPOINT_FORMAT,
-            stream: facts.stream.clone(),
-            stream_created: facts.created,
-            filter_hash: expected.filter_hash.clone(),
-            program_hash: expected.program_hash.clone(),
-            shard: expected.shard.clone(),
-            floor: 0,
-            published: None,
-        });
+        if !facts.drops_what_was_read && facts.first > 1 {
+            return Err(BlockedReason::HistoryGone {
+                floor: 0,
+                first: facts.first,
+            });
+        }
+        return Ok(beginning(facts, expected));
     };
     if stored.format != CHECKPOINT_FORMAT {
         return Err(BlockedReason::Format {
@@ -313,6 +330,27 @@ mod tests {
         };
         assert_eq!(examine(&queue, Some(&stored()), &expected()), Ok(stored()));
         assert_eq!(examine(&facts(), None, &expected()).unwrap().floor, 0);
+        let begun = StreamFacts {
+            first: 90,
+            drops_what_was_read: true,
+            ..facts()
+        };
+        assert_eq!(examine(&begun, None, &expected()).unwrap().floor, 0);
+    }
+
+    #[test]
+    fn views_are_not_begun_in_silence_where_the_beginning_is_gone() {
+        let trimmed = StreamFacts {
+            first: 42,
+            ..facts()
+        };
+        assert_eq!(
+            examine(&trimmed, None, &expected()),
+            Err(BlockedReason::HistoryGone {
+                floor: 0,
+                first: 42
+            })
+        );
     }
 
     #[test]

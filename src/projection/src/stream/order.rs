@@ -18,6 +18,11 @@ impl Order {
         }
     }
 
+    /// The last message of the stream that was noted, or the one before the start.
+    pub fn seen(&self) -> u64 {
+        self.stream
+    }
+
     /// Notes a message: number `consumer` of its consumer, at `stream`, delivered `times`.
     ///
     /// # Errors
