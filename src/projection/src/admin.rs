@@ -142,8 +142,7 @@ pub async fn accept_gap(
     let facts = source.facts(floor).await?;
     let first = facts.first;
     let expected = stored.as_ref().map(|stored| stored.floor);
-    let checkpoint =
-        stored.unwrap_or_else(|| beginning(&facts, &options.expected(projection)));
+    let checkpoint = stored.unwrap_or_else(|| beginning(&facts, &options.expected(projection)));
     if facts.created != checkpoint.stream_created {
         let reason = BlockedReason::StreamRecreated;
         return Err(AdminError::Blocked {

@@ -230,7 +230,10 @@ pub async fn drop_halted(
         })?;
     let not_next = |next: Option<u64>| AdminError::NotNext {
         projection: projection.table.to_string(),
-        next: next.map_or_else(|| "that is not there yet".to_owned(), |next| next.to_string()),
+        next: next.map_or_else(
+            || "that is not there yet".to_owned(),
+            |next| next.to_string(),
+        ),
         sequence,
     };
     // What comes later is not poison before anybody has seen it.

@@ -312,7 +312,12 @@ impl Folding {
             .map(|folder| (folder.projection().table.clone(), folder.floor()));
         // One that halted reads again from where it stands. A stream that drops what was read must keep that for it; any other does, and those that go on would wait for it for ever.
         let holds_up = |folder: &&Folder| self.drops_what_was_read || folder.blocked().is_none();
-        let held_up = self.folders.iter().filter(holds_up).map(Folder::floor).min();
+        let held_up = self
+            .folders
+            .iter()
+            .filter(holds_up)
+            .map(Folder::floor)
+            .min();
         let through = held_up.or_else(|| self.folders.iter().map(Folder::floor).min());
         Floors {
             each: each.collect(),

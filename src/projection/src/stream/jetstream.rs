@@ -339,10 +339,7 @@ fn pull_events(state: &State, bytes_max: usize) -> usize {
 /// A look that fails is none: whether the message is still the same would not be known.
 async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<(i128, Bytes)>, StreamError> {
     match stream.get_raw_message(sequence).await {
-        Ok(message) => Ok(Some((
-            message.time.unix_timestamp_nanos(),
-            message.payload,
-        ))),
+        Ok(message) => Ok(Some((message.time.unix_timestamp_nanos(), message.payload))),
         Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(error) => Err(StreamError::Server {
             operation: "show a message",
@@ -370,7 +367,9 @@ impl EventSource for JetStreamSource {
         let (state, retention) = (&info.state, info.config.retention);
         let mut published_at_floor = None;
         if (state.first_sequence..=state.last_sequence).contains(&floor) {
-            published_at_floor = message_at(&stream, floor).await?.map(|(published, _)| published);
+            published_at_floor = message_at(&stream, floor)
+                .await?
+                .map(|(published, _)| published);
         }
         let created = info.created.unix_timestamp_nanos();
         self.looked_at = Some(created);

@@ -90,9 +90,26 @@ impl fmt::Display for ViewTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        /// What a session remembers of a view and what it reads back must be the same, or bytes would depend on when it was started.
+        #[test]
+        fn numbers_are_read_back_as_they_were(bits: u64, whole: i64) {
+            let float = f64::from_bits(bits);
+            prop_assume!(float.is_finite());
+            let stored = StoredView {
+                view: json!({"float": float, "whole": whole}),
+                last_seq: 7,
+                applied: 2,
+                program: "p".into(),
+            };
+            prop_assert_eq!(StoredView::decode(&stored.encode()).unwrap(), stored);
+        }
+    }
 
     #[test]
     fn equal_views_have_equal_bytes_in_whatever_order_they_were_built() {
