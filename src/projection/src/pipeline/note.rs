@@ -4,11 +4,18 @@ use super::decode::Decoded;
 use crate::{
     metrics::Metrics,
     quarantine::{Fault, Record, RecordKey},
+    stream::BlockedReason,
     types::{ViewId, ViewTable},
 };
 
 /// One bad publisher must not drown the log: of a batch, this many are said and the rest counted.
 const LINES_MAX: usize = 20;
+
+/// Says that a projection does not go on, and what mends that.
+pub(super) fn blocked(table: &ViewTable, reason: &BlockedReason) {
+    let mend = reason.mend(table);
+    tracing::error!(projection = %table, %reason, %mend, "blocked");
+}
 
 /// Says which events of `batch` were set aside.
 pub(super) fn set_aside<'r>(

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decode::Tenancy,
     fold::{FoldLimits, Folder, lowest_floor},
+    note,
     session::{self, Ready, SessionEnd},
     status::{ProjectionState, ShardState, ShardStatus},
 };
@@ -267,18 +268,18 @@ impl Shard {
                         &self.options.metrics,
                     );
                     let folder = folder.map_err(storage_again)?;
-                    let parked_keys = folder.parked_keys();
                     self.status.send_modify(|status| {
                         if let Some(state) = status.projections.get_mut(&projection.table) {
-                            state.parked_keys = parked_keys;
+                            state.parked_keys = folder.parked_keys();
+                            state.blocked = folder.blocked().cloned();
                         }
                     });
-                    folders.push(folder);
+                    match folder.blocked() {
+                        Some(reason) => note::blocked(&projection.table, reason),
+                        None => folders.push(folder),
+                    }
                 }
-                Err(reason) => {
-                    let mend = reason.mend(&projection.table);
-                    tracing::error!(projection = %projection.table, %reason, %mend, "blocked");
-                }
+                Err(reason) => note::blocked(&projection.table, &reason),
             }
         }
         // What the others acknowledge would be gone for the one that is blocked.
