@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     pipeline::{ShardOptions, ShardState, ShardStatus},
     query::{CursorKey, QueryEngine},
-    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode},
+    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode, RebuildError},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
     storage::{StorageError, StoreOptions, ViewStore},
@@ -105,7 +105,6 @@ impl Host {
         };
         let options = ShardOptions::of(&settings)
             .of_share(share)
-            .behind(tenure.fence())
             .counting_in(Arc::new(Metrics::of_shard(shard)));
         let (node, handle) = Node::new(
             self.manifest.clone(),
@@ -125,11 +124,18 @@ impl Host {
             ended
         };
         let (ended, ()) = tokio::join!(running, observing);
-        if let Err(error) = ended {
-            tracing::error!(%shard, %error, "its store does not say what there is to do");
-            stop.cancelled().await;
+        match ended {
+            Ok(()) => Ended::Stopped,
+            Err(RebuildError::Storage(StorageError::Fenced {
+                stored: Some(stored),
+                ..
+            })) => Ended::Outbid { stored },
+            Err(error) => {
+                tracing::error!(%shard, %error, "its store does not say what there is to do");
+                stop.cancelled().await;
+                Ended::Stopped
+            }
         }
-        Ended::Stopped
     }
 
     /// Lets others ask it from now on.
@@ -198,7 +204,7 @@ impl Host {
     }
 }
 
-/// Opens the store of a shard, and keeps all earlier owners from it.
+/// Opens the store of a shard for its owner, and keeps all earlier ones from it.
 async fn opened(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, StorageError> {
     let options = StoreOptions {
         engine: settings.storage_engine,
@@ -208,8 +214,7 @@ async fn opened(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, 
     let (folder, fence) = (settings.storage_path.clone(), tenure.fence());
     let opening = spawn_blocking(move || {
         let store = ViewStore::open(&folder, options)?;
-        store.claim(&fence)?;
-        Ok(Arc::new(store))
+        Ok(Arc::new(store.behind(fence)?))
     });
     opening.await.expect("opening does not panic")
 }

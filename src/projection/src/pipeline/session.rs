@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    storage::{Batch, Fence, StorageError, ViewStore},
+    storage::{Batch, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
 
@@ -83,7 +83,6 @@ pub(super) async fn run(
     let folding = Folding {
         folders,
         store: Arc::clone(store),
-        fence: options.fence.clone(),
         committed,
         status: status.clone(),
         metrics: Arc::clone(&options.metrics),
@@ -250,7 +249,6 @@ impl Decoding {
 struct Folding {
     folders: Vec<Folder>,
     store: Arc<ViewStore>,
-    fence: Option<Fence>,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
     metrics: Arc<Metrics>,
@@ -264,7 +262,7 @@ impl Folding {
             number += 1;
             self.metrics.batch(decoded.len());
             let committed = self.committed.load(Ordering::Acquire);
-            let mut batch = Batch::behind(self.fence.clone());
+            let mut batch = Batch::default();
             for folder in &mut self.folders {
                 let begun = Instant::now();
                 let floor = folder.floor();

@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
     settings::{BatchLimits, Durability, Settings},
     shards::Share,
-    storage::{Fence, StorageError, ViewStore},
+    storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
     types::Checkpoint,
 };
@@ -38,7 +38,6 @@ pub struct ShardOptions {
     pub(super) tenancy: Tenancy,
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
-    pub(super) fence: Option<Fence>,
     pub(super) metrics: Arc<Metrics>,
     /// How long a receiver waits for a first message before it looks at what else there is to do.
     pub(super) idle: Duration,
@@ -70,7 +69,6 @@ impl ShardOptions {
             },
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
-            fence: None,
             metrics: Arc::default(),
             idle: IDLE,
             ask_again: ASK_AGAIN,
@@ -114,13 +112,6 @@ impl ShardOptions {
     pub fn of_share(mut self, share: Share) -> Self {
         self.tenancy.share = share;
         self.fold.share = share;
-        self
-    }
-
-    /// The same for an owner that may lose the shard.
-    #[must_use]
-    pub fn behind(mut self, fence: Fence) -> Self {
-        self.fence = Some(fence);
         self
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{Command, Done, NodeHandle, Progress, RebuildError};
-use crate::{http::ApiError, types::Generations};
+use crate::{http::ApiError, storage::StorageError, types::Generations};
 
 /// Where it is.
 pub const PATH: &str = "/rebuild";
@@ -68,7 +68,10 @@ fn answer(error: &RebuildError) -> ApiError {
         RebuildError::Unknown { .. } | RebuildError::NoGeneration { .. } => {
             ApiError::not_found(message)
         }
-        RebuildError::NodeEnded | RebuildError::Stream(_) => ApiError::unavailable(message),
+        // Its next owner can be asked soon.
+        RebuildError::NodeEnded
+        | RebuildError::Stream(_)
+        | RebuildError::Storage(StorageError::Fenced { .. }) => ApiError::unavailable(message),
         RebuildError::Storage(error) if error.is_transient() => ApiError::unavailable(message),
         RebuildError::Storage(_) => ApiError::internal(message),
         _ => ApiError::conflict(message),
