@@ -39,8 +39,10 @@ pub(super) struct Fleet {
 /// Why nobody did what was asked.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// Nobody answers for the shard.
+    /// Nobody answers for the shard, as a node says that does answer.
     Away(String),
+    /// No node answers at all.
+    Unreached(String),
     /// Its owner does not do it.
     Refused(String),
 }
@@ -166,7 +168,8 @@ impl Fleet {
             match ask(http::Remote::at(&format!("{base}{path}"))).await {
                 Ok(answer) => Ok(answer),
                 Err(RemoteError::Refused { message }) => Err(Unanswered::Refused(message)),
-                Err(error) => Err(Unanswered::Away(super::with_causes(&error))),
+                Err(RemoteError::Away { message }) => Err(Unanswered::Away(message)),
+                Err(error) => Err(Unanswered::Unreached(super::with_causes(&error))),
             }
         })
         .await
@@ -182,7 +185,7 @@ impl Fleet {
     ) -> Result<T, Unanswered> {
         let below = self.path(shard);
         self.until_answered(async |base| {
-            let away = |error: Box<dyn Error>| Unanswered::Away(error.to_string());
+            let away = |error: Box<dyn Error>| Unanswered::Unreached(error.to_string());
             let remote = Remote::at(&base, ANSWERS_WITHIN).map_err(away)?;
             let path = format!("{below}{path}");
             let asked = remote.send(method.clone(), &path, body.as_ref()).await;
@@ -206,11 +209,17 @@ impl Fleet {
         ask: impl AsyncFn(String) -> Result<T, Unanswered>,
     ) -> Result<T, Unanswered> {
         let begun = Instant::now();
-        let mut last = "no node is known".to_owned();
+        let mut last = Unanswered::Unreached("no node is known".to_owned());
         loop {
             for base in self.bases() {
                 match ask(base.clone()).await {
-                    Err(Unanswered::Away(why)) => last = why,
+                    Err(away @ Unanswered::Away(_)) => last = away,
+                    // A node that answers knows more.
+                    Err(unreached @ Unanswered::Unreached(_)) => {
+                        if matches!(last, Unanswered::Unreached(_)) {
+                            last = unreached;
+                        }
+                    }
                     answered => {
                         self.first(&base);
                         return answered;
@@ -218,7 +227,7 @@ impl Fleet {
                 }
             }
             if begun.elapsed() >= self.patience {
-                return Err(Unanswered::Away(last));
+                return Err(last);
             }
             self.ask_leases().await;
             sleep(ASK_AGAIN).await;

@@ -80,7 +80,9 @@ impl Status {
                     }));
                     rebuilds.extend(report.rebuilds.into_iter().map(|one| (*shard, one)));
                 }
-                Err(Unanswered::Away(why) | Unanswered::Refused(why)) => failed.push((*shard, why)),
+                Err(
+                    Unanswered::Away(why) | Unanswered::Unreached(why) | Unanswered::Refused(why),
+                ) => failed.push((*shard, why)),
             }
         }
         if self.json {

@@ -92,10 +92,12 @@ impl Shown {
     ) -> Failure {
         match error {
             Unanswered::Refused(why) => Failure::new(why),
-            Unanswered::Away(why) => Failure::new(why).mended(format!(
-                "start a node, or wait until the lease has run out; then {}",
-                self.again(shard)
-            )),
+            Unanswered::Away(why) | Unanswered::Unreached(why) => {
+                Failure::new(why).mended(format!(
+                    "start a node, or wait until the lease has run out; then {}",
+                    self.again(shard)
+                ))
+            }
         }
     }
 
