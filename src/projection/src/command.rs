@@ -5,6 +5,7 @@
 
 mod accept;
 mod check;
+mod fleet;
 mod healthcheck;
 mod log;
 mod node;
@@ -13,6 +14,7 @@ mod query;
 mod rebuild;
 mod remote;
 mod run;
+mod seat;
 mod shards;
 mod status;
 mod verify;
@@ -99,11 +101,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Healthcheck(command) => command.run(|| node::settings(place.file)).await,
         Command::Quarantine(command) => command.run(&Node::of_shard(place)?).await,
         Command::Query(command) => command.run(place).await,
-        Command::Rebuild(command) => command.run(Node::of_shard(place)?).await,
-        Command::Cutover(command) => command.run(Node::of_shard(place)?).await,
-        Command::Rollback(command) => command.run(Node::of_shard(place)?).await,
-        Command::Retire(command) => command.run(Node::of_shard(place)?).await,
-        Command::Verify(command) => command.run(&Node::of_shard(place)?).await,
+        Command::Rebuild(command) => command.run(place).await,
+        Command::Cutover(command) => command.run(place).await,
+        Command::Rollback(command) => command.run(place).await,
+        Command::Retire(command) => command.run(place).await,
+        Command::Verify(command) => command.run(place).await,
         Command::AcceptGap(command) => command.run(&Node::of_shard(place)?).await,
         Command::AcceptProgram(command) => command.run(&Node::of_shard(place)?),
     }
@@ -129,4 +131,80 @@ fn with_causes(error: &dyn Error) -> String {
 fn say(text: &str) -> Outcome {
     writeln!(io::stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stream::BlockedReason,
+        types::{ViewTable, ViewType},
+    };
+
+    /// One of each, the next one after the one that is given: a new reason does not compile without a place here.
+    fn after(reason: Option<&BlockedReason>) -> Option<BlockedReason> {
+        let Some(reason) = reason else {
+            return Some(BlockedReason::Format { found: 1 });
+        };
+        Some(match reason {
+            BlockedReason::Format { .. } => BlockedReason::StreamRecreated,
+            BlockedReason::StreamRecreated => {
+                BlockedReason::FloorBeyondStream { floor: 9, last: 1 }
+            }
+            BlockedReason::FloorBeyondStream { .. } => {
+                BlockedReason::FloorMessageChanged { floor: 9 }
+            }
+            BlockedReason::FloorMessageChanged { .. } => {
+                BlockedReason::HistoryGone { floor: 1, first: 9 }
+            }
+            BlockedReason::HistoryGone { .. } => BlockedReason::FilterChanged,
+            BlockedReason::FilterChanged => BlockedReason::ProgramChanged,
+            BlockedReason::ProgramChanged => BlockedReason::ShardsChanged {
+                found: None,
+                expected: None,
+            },
+            BlockedReason::ShardsChanged { .. } => BlockedReason::Unsafe {
+                because: String::new(),
+            },
+            BlockedReason::Unsafe { .. } => BlockedReason::Poison {
+                sequence: 9,
+                reason: String::new(),
+            },
+            BlockedReason::Poison { .. } => BlockedReason::TooManyParked { keys: 9, events: 9 },
+            BlockedReason::TooManyParked { .. } => BlockedReason::FloorMoved,
+            BlockedReason::FloorMoved => BlockedReason::Fenced,
+            BlockedReason::Fenced => BlockedReason::Storage {
+                what: String::new(),
+            },
+            BlockedReason::Storage { .. } => return None,
+        })
+    }
+
+    #[test]
+    fn each_command_that_is_said_to_mend_something_is_one_that_can_be_said() {
+        let table = ViewTable {
+            view_type: ViewType::from("account"),
+            generation: 1,
+        };
+        let mut reason = after(None);
+        while let Some(found) = reason {
+            for shard in [None, Some(3.into())] {
+                let commands = found.commands(&table, shard);
+                let mut said = found.mend_in(&table, shard);
+                for command in &commands {
+                    let parsed = Arguments::try_parse_from(command.split(' '));
+                    if let Err(error) = parsed {
+                        panic!("{found:?}: {command}: {error}");
+                    }
+                    assert!(
+                        said.contains(command),
+                        "{found:?}: {command} is not in {said}"
+                    );
+                    said = said.replacen(command, "", 1);
+                }
+                assert!(!said.contains("projection "), "{found:?}: {said}");
+            }
+            reason = after(Some(&found));
+        }
+    }
 }

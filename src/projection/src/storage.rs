@@ -19,7 +19,7 @@ mod snapshot;
 mod tables;
 mod walk;
 
-use std::{ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
     settings::{Durability, Engine},
@@ -55,9 +55,11 @@ pub struct StoreOptions {
 
 /// Views, checkpoints and quarantined events, in one folder.
 pub struct ViewStore {
-    kv: Box<dyn Kv>,
+    kv: Arc<dyn Kv>,
     /// Held so that no second node writes here; `None` in a store that only reads.
-    _ownership: Option<Ownership>,
+    ownership: Option<Arc<Ownership>>,
+    /// Whose writes these are, where the shard can get another owner.
+    fence: Option<Fence>,
 }
 
 impl ViewStore {
@@ -67,13 +69,14 @@ impl ViewStore {
     /// Somebody else owns it, or it cannot be opened.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Self, StorageError> {
         let ownership = Ownership::take(folder)?;
-        let kv: Box<dyn Kv> = match options.engine {
-            Engine::Mdbx => Box::new(mdbx::Mdbx::open(folder, options)?),
-            Engine::Redb => Box::new(redb::Redb::open(folder, options)?),
+        let kv: Arc<dyn Kv> = match options.engine {
+            Engine::Mdbx => Arc::new(mdbx::Mdbx::open(folder, options)?),
+            Engine::Redb => Arc::new(redb::Redb::open(folder, options)?),
         };
         Ok(Self {
             kv,
-            _ownership: Some(ownership),
+            ownership: Some(Arc::new(ownership)),
+            fence: None,
         })
     }
 
@@ -82,20 +85,44 @@ impl ViewStore {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub fn open_to_read(folder: &Path) -> Result<Self, StorageError> {
-        let kv = Box::new(mdbx::Mdbx::open_to_read(folder)?);
-        Ok(Self {
-            kv,
-            _ownership: None,
-        })
+        Ok(Self::over(Arc::new(mdbx::Mdbx::open_to_read(folder)?)))
     }
 
-    /// A store over bytes that are not in a folder.
-    #[cfg(test)]
-    fn over(kv: Box<dyn Kv>) -> Self {
+    fn over(kv: Arc<dyn Kv>) -> Self {
         Self {
             kv,
-            _ownership: None,
+            ownership: None,
+            fence: None,
         }
+    }
+
+    /// The same store for one owner of the shard: from now on earlier owners write nothing, and this one nothing when it is not the owner any more. That holds for all that can be written: commits, flips of what is served, exchanges, and what is cleared.
+    ///
+    /// # Errors
+    /// [`StorageError::Fenced`] where a later owner wrote, or the lease has ended; else what failed.
+    pub fn behind(&self, fence: Fence) -> Result<Self, StorageError> {
+        let behind = Self {
+            kv: Arc::clone(&self.kv),
+            ownership: self.ownership.clone(),
+            fence: Some(fence),
+        };
+        behind.write(&mut |_| Ok(()))?;
+        Ok(behind)
+    }
+
+    /// Everything that is written goes through here, so that no change can forget the fence.
+    fn write(
+        &self,
+        change: &mut dyn FnMut(&mut dyn KvWrite) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let Some(fence) = &self.fence else {
+            return self.kv.write(change);
+        };
+        self.kv.write(&mut |tables| {
+            fence.enter(tables)?;
+            change(tables)?;
+            fence.leave()
+        })
     }
 
     /// What the store holds at this moment. It pins what it sees, so it must be short-lived.
@@ -111,24 +138,10 @@ impl ViewStore {
     /// # Errors
     /// [`StorageError::FloorMoved`] where another writer was here since the batch was begun, [`StorageError::Fenced`] where the shard has another owner; else what failed.
     pub fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
-        self.kv.write(&mut |tables| {
-            if let Some(fence) = batch.fence() {
-                fence.enter(tables)?;
-            }
-            batch
-                .parts()
-                .iter()
-                .try_for_each(|part| write_part(tables, part))?;
-            batch.fence().map_or(Ok(()), Fence::leave)
+        self.write(&mut |tables| {
+            let mut parts = batch.parts().iter();
+            parts.try_for_each(|part| write_part(tables, part))
         })
-    }
-
-    /// Keeps all earlier owners from writing here.
-    ///
-    /// # Errors
-    /// [`StorageError::Fenced`] where a later one has; else what failed.
-    pub fn claim(&self, fence: &Fence) -> Result<(), StorageError> {
-        self.kv.write(&mut |tables| fence.enter(tables))
     }
 
     /// Which owner of the shard has written last, counted from the first; 0 where leases were never used.
@@ -145,7 +158,7 @@ impl ViewStore {
     /// # Errors
     /// What failed; then everything is still there.
     pub fn clear(&self, table: &ViewTable) -> Result<(), StorageError> {
-        self.kv.write(&mut |tables| {
+        self.write(&mut |tables| {
             for name in tables::all_of(table) {
                 tables.clear(&name)?;
             }
@@ -163,7 +176,7 @@ impl ViewStore {
     /// # Errors
     /// Why it cannot.
     pub fn probe(&self) -> Result<(), StorageError> {
-        self.kv.write(&mut |tables| {
+        self.write(&mut |tables| {
             tables.put_all(
                 tables::NODE,
                 &mut [(&b"probe"[..], Some(&b""[..]))].into_iter(),

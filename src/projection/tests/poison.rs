@@ -176,7 +176,7 @@ async fn too_many_parked_keys_block_from_the_start_and_take_nothing_more_in() {
         let status = run_until(&store, &parks, &narrow, &mut reader, enough).await;
         assert_eq!(
             status.projections[&table("account")].blocked,
-            Some(BlockedReason::TooManyParked { keys: 3 }),
+            Some(BlockedReason::TooManyParked { keys: 3, events: 3 }),
             "{status:?}"
         );
         let snapshot = store.snapshot().unwrap();

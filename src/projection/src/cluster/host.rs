@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Hosted, HostedShards};
@@ -17,9 +17,10 @@ use crate::{
     metrics::Metrics,
     pipeline::{ShardOptions, ShardState, ShardStatus},
     query::{CursorKey, QueryEngine},
-    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode},
+    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode, RebuildError, Verifier},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
+    spans::spawn_blocking,
     storage::{StorageError, StoreOptions, ViewStore},
 };
 
@@ -105,7 +106,6 @@ impl Host {
         };
         let options = ShardOptions::of(&settings)
             .of_share(share)
-            .behind(tenure.fence())
             .counting_in(Arc::new(Metrics::of_shard(shard)));
         let (node, handle) = Node::new(
             self.manifest.clone(),
@@ -116,7 +116,14 @@ impl Host {
         );
         // Where nothing goes on, the views that are there are served, and the status says why.
         let node = node.staying().with_shard_options(options.clone());
-        let health = self.open(shard, &settings, &store, &handle, &options);
+        let verifier = Verifier::new(
+            &settings,
+            self.manifest.clone(),
+            Arc::clone(&store),
+            share,
+            handle.status(),
+        );
+        let health = self.open(shard, &settings, &store, &handle, &options, &verifier);
         let observed = CancellationToken::new();
         let observing = health.observe(probe, observed.clone());
         let running = async {
@@ -125,11 +132,19 @@ impl Host {
             ended
         };
         let (ended, ()) = tokio::join!(running, observing);
-        if let Err(error) = ended {
-            tracing::error!(%shard, %error, "its store does not say what there is to do");
-            stop.cancelled().await;
+        verifier.end().await;
+        match ended {
+            Ok(()) => Ended::Stopped,
+            Err(RebuildError::Storage(StorageError::Fenced {
+                stored: Some(stored),
+                ..
+            })) => Ended::Outbid { stored },
+            Err(error) => {
+                tracing::error!(%shard, %error, "its store does not say what there is to do");
+                stop.cancelled().await;
+                Ended::Stopped
+            }
         }
-        Ended::Stopped
     }
 
     /// Lets others ask it from now on.
@@ -140,6 +155,7 @@ impl Host {
         store: &Arc<ViewStore>,
         node: &NodeHandle,
         options: &ShardOptions,
+        verifier: &Verifier,
     ) -> Arc<Health> {
         let health = Health::new(
             settings,
@@ -158,7 +174,8 @@ impl Host {
         };
         let operations = ops::routes(Arc::clone(&health) as Arc<dyn Asked>)
             .merge(quarantine::routes(quarantine))
-            .merge(rebuild::http::routes(node.clone()));
+            .merge(rebuild::http::routes(node.clone()))
+            .merge(verifier.routes());
         let queries = QueryEngine::watching(
             self.manifest.clone(),
             Arc::clone(store),
@@ -198,7 +215,7 @@ impl Host {
     }
 }
 
-/// Opens the store of a shard, and keeps all earlier owners from it.
+/// Opens the store of a shard for its owner, and keeps all earlier ones from it.
 async fn opened(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, StorageError> {
     let options = StoreOptions {
         engine: settings.storage_engine,
@@ -208,8 +225,7 @@ async fn opened(settings: &Settings, tenure: &Tenure) -> Result<Arc<ViewStore>, 
     let (folder, fence) = (settings.storage_path.clone(), tenure.fence());
     let opening = spawn_blocking(move || {
         let store = ViewStore::open(&folder, options)?;
-        store.claim(&fence)?;
-        Ok(Arc::new(store))
+        Ok(Arc::new(store.behind(fence)?))
     });
     opening.await.expect("opening does not panic")
 }

@@ -23,12 +23,12 @@ use crate::{
     cluster::{self, Cluster, ClusterHealth},
     health::{Asked, Health},
     http::{
-        Server, ops,
+        Operators, Server, ops,
         quarantine::{self, QuarantineApi},
     },
     pipeline::ShardState,
     query::{self, CursorKey, QueryEngine, http::Authority},
-    rebuild::{self, JetStreamSources, Node as RebuildNode, NodeMode},
+    rebuild::{self, JetStreamSources, Node as RebuildNode, NodeMode, Verifier},
 };
 
 /// For a node that ended because no projection goes on. Where HTTP is answered it stays, and says why.
@@ -61,7 +61,10 @@ pub(super) async fn run(node: Node) -> Outcome {
         Some(server) => {
             let address = server.address();
             tracing::info!(%address, "HTTP is answered");
-            let server = server.mount(ops::routes(Arc::clone(&health))).mount(routes);
+            let server = server
+                .for_operators(Operators::of(&settings))
+                .mount(ops::routes(Arc::clone(&health)))
+                .mount(routes);
             // Answers go on, and to the owners of shards, until the last one was let go.
             tasks.spawn(server.serve(ended.clone()));
             Some(AddressNote::write(&settings.storage_path, address)?)
@@ -129,6 +132,13 @@ async fn one(
         CursorKey::of(settings),
         handle.status(),
     );
+    let verifier = Verifier::new(
+        settings,
+        node.manifest.clone(),
+        Arc::clone(&store),
+        node.share,
+        handle.status(),
+    );
     let quarantine = QuarantineApi {
         manifest: node.manifest.clone(),
         store,
@@ -138,10 +148,13 @@ async fn one(
     };
     let routes = query::http::routes(engine, Authority::of(settings))
         .merge(rebuild::http::routes(handle.clone()))
-        .merge(quarantine::routes(quarantine));
+        .merge(quarantine::routes(quarantine))
+        .merge(verifier.routes());
     let (stop, stays) = (stop.clone(), settings.http_listen.is_some());
     let running = Box::pin(async move {
-        work.run(&stop).await?;
+        let ended = work.run(&stop).await;
+        verifier.end().await;
+        ended?;
         let blocked = handle.status().borrow().state == ShardState::Blocked;
         Ok(if blocked && !stays {
             BLOCKED.into()

@@ -30,6 +30,7 @@ use crate::{
 pub(super) struct FoldLimits {
     pub(super) view_bytes_max: usize,
     pub(super) parked_keys_max: usize,
+    pub(super) parked_events_max: usize,
     pub(super) lanes: usize,
     pub(super) share: Share,
 }
@@ -121,8 +122,10 @@ impl Folder {
     /// Blocks where more is parked than may be.
     fn count_parked(&mut self) {
         let keys = self.parked_keys();
-        if keys > self.limits.parked_keys_max && self.blocked.is_none() {
-            self.blocked = Some(BlockedReason::TooManyParked { keys });
+        let events = self.lanes.iter().map(Lane::parked_events).sum();
+        let too_many = keys > self.limits.parked_keys_max || events > self.limits.parked_events_max;
+        if too_many && self.blocked.is_none() {
+            self.blocked = Some(BlockedReason::TooManyParked { keys, events });
         }
     }
 

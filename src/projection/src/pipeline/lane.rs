@@ -72,6 +72,7 @@ pub(super) struct Lane {
     /// The batch before which room was made last.
     room_made: u64,
     parked_keys: usize,
+    parked_events: usize,
     /// Those that the batch that is folded now has a draft for, in the order of its events.
     touched: Vec<usize>,
     records: Vec<(RecordKey, Record)>,
@@ -130,6 +131,11 @@ impl Lane {
         let parked = &mut self.entries[at].parked;
         self.parked_keys += usize::from(*parked == 0 && events > 0);
         *parked += events;
+        self.parked_events += events;
+    }
+
+    pub(super) fn parked_events(&self) -> usize {
+        self.parked_events
     }
 
     pub(super) fn parked_keys(&self) -> usize {

@@ -4,6 +4,7 @@ use super::decode::Decoded;
 use crate::{
     metrics::Metrics,
     quarantine::{Fault, Record, RecordKey},
+    shards::ShardId,
     stream::BlockedReason,
     types::{ViewId, ViewTable},
 };
@@ -12,8 +13,8 @@ use crate::{
 const LINES_MAX: usize = 20;
 
 /// Says that a projection does not go on, and what mends that.
-pub(super) fn blocked(table: &ViewTable, reason: &BlockedReason) {
-    let mend = reason.mend(table);
+pub(super) fn blocked(table: &ViewTable, reason: &BlockedReason, shard: Option<ShardId>) {
+    let mend = reason.mend_in(table, shard);
     tracing::error!(projection = %table, %reason, %mend, "blocked");
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    storage::{Batch, Fence, StorageError, ViewStore},
+    spans::spawn_blocking,
+    storage::{Batch, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };
 
@@ -90,7 +91,6 @@ pub(super) async fn run(
         drops_what_was_read: ready.drops_what_was_read,
         folders: ready.folders,
         store: Arc::clone(store),
-        fence: options.fence.clone(),
         committed,
         status: status.clone(),
         metrics: Arc::clone(&options.metrics),
@@ -257,7 +257,6 @@ impl Decoding {
 struct Folding {
     folders: Vec<Folder>,
     store: Arc<ViewStore>,
-    fence: Option<Fence>,
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
     metrics: Arc<Metrics>,
@@ -272,7 +271,7 @@ impl Folding {
             number += 1;
             self.metrics.batch(decoded.len());
             let committed = self.committed.load(Ordering::Acquire);
-            let mut batch = Batch::behind(self.fence.clone());
+            let mut batch = Batch::default();
             for folder in &mut self.folders {
                 let begun = Instant::now();
                 let floor = folder.floor();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,8 +18,9 @@ use crate::{
     manifest::{Projection, ProjectionManifest},
     metrics::Metrics,
     settings::{BatchLimits, Durability, Settings},
-    shards::Share,
-    storage::{Fence, StorageError, ViewStore},
+    shards::{ShardId, Share},
+    spans::spawn_blocking,
+    storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
     types::Checkpoint,
 };
@@ -39,7 +40,6 @@ pub struct ShardOptions {
     pub(super) tenancy: Tenancy,
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
-    pub(super) fence: Option<Fence>,
     pub(super) metrics: Arc<Metrics>,
     /// How long a receiver waits for a first message before it looks at what else there is to do.
     pub(super) idle: Duration,
@@ -60,6 +60,7 @@ impl ShardOptions {
             fold: FoldLimits {
                 view_bytes_max: settings.view_bytes_max,
                 parked_keys_max: settings.parked_keys_max,
+                parked_events_max: settings.parked_events_max,
                 lanes: settings.lanes,
                 share: Share::default(),
             },
@@ -71,7 +72,6 @@ impl ShardOptions {
             },
             durability: settings.durability,
             breaker_pause: settings.breaker_pause,
-            fence: None,
             metrics: Arc::default(),
             idle: IDLE,
             ask_again: ASK_AGAIN,
@@ -118,11 +118,9 @@ impl ShardOptions {
         self
     }
 
-    /// The same for an owner that may lose the shard.
-    #[must_use]
-    pub fn behind(mut self, fence: Fence) -> Self {
-        self.fence = Some(fence);
-        self
+    /// Which shard it is, where there are several.
+    fn shard(&self) -> Option<ShardId> {
+        self.tenancy.share.mark().map(|mark| mark.shard)
     }
 
     /// How the projection stands to the stream, as a node would find it when it starts.
@@ -275,11 +273,13 @@ impl Shard {
                         }
                     });
                     match folder.blocked() {
-                        Some(reason) => note::blocked(&projection.table, reason),
+                        Some(reason) => {
+                            note::blocked(&projection.table, reason, self.options.shard())
+                        }
                         None => folders.push(folder),
                     }
                 }
-                Err(reason) => note::blocked(&projection.table, &reason),
+                Err(reason) => note::blocked(&projection.table, &reason, self.options.shard()),
             }
         }
         // What the others acknowledge would be gone for the one that is blocked.

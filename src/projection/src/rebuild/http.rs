@@ -1,15 +1,15 @@
 //! HTTP of rebuilds: what goes on, and what a node that runs is asked for; and the other end of it, for commands that find the store owned.
 //!
-//! Nobody is authenticated here, as nowhere in this server (see `http`).
+//! Who may ask is said in `http`.
 
 use std::time::Duration;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{Command, Done, NodeHandle, Progress, RebuildError};
-use crate::{http::ApiError, types::Generations};
+use super::{Command, Cutover, Done, NodeHandle, Progress, RebuildError};
+use crate::{http::ApiError, settings::Secret, storage::StorageError, types::Generations};
 
 /// Where it is.
 pub const PATH: &str = "/rebuild";
@@ -21,6 +21,9 @@ pub struct Rebuilds {
     pub types: Vec<TypeRebuilds>,
     /// What is made, and what is over.
     pub progress: Vec<Progress>,
+    /// Whether an operator decides when a generation is served.
+    #[serde(default)]
+    pub cutover_by_command: bool,
 }
 
 /// The generations of one type.
@@ -50,6 +53,7 @@ async fn show(State(node): State<NodeHandle>) -> Result<Json<Rebuilds>, ApiError
     Ok(Json(Rebuilds {
         types: types.collect(),
         progress: node.progress().borrow().clone(),
+        cutover_by_command: node.cutover() == Cutover::Command,
     }))
 }
 
@@ -68,7 +72,10 @@ fn answer(error: &RebuildError) -> ApiError {
         RebuildError::Unknown { .. } | RebuildError::NoGeneration { .. } => {
             ApiError::not_found(message)
         }
-        RebuildError::NodeEnded | RebuildError::Stream(_) => ApiError::unavailable(message),
+        // Its next owner can be asked soon.
+        RebuildError::NodeEnded
+        | RebuildError::Stream(_)
+        | RebuildError::Storage(StorageError::Fenced { .. }) => ApiError::unavailable(message),
         RebuildError::Storage(error) if error.is_transient() => ApiError::unavailable(message),
         RebuildError::Storage(_) => ApiError::internal(message),
         _ => ApiError::conflict(message),
@@ -88,6 +95,12 @@ pub enum RemoteError {
         #[source]
         source: reqwest::Error,
     },
+    /// Nobody answers for the shard at the moment.
+    #[error("{message}")]
+    Away {
+        /// What was said.
+        message: String,
+    },
     /// It does not do it.
     #[error("{message}")]
     Refused {
@@ -101,6 +114,7 @@ pub enum RemoteError {
 pub struct Remote {
     client: reqwest::Client,
     url: String,
+    operator: Option<Secret>,
 }
 
 impl Remote {
@@ -112,7 +126,15 @@ impl Remote {
         Self {
             client: reqwest::Client::new(),
             url: format!("{}{PATH}", base.trim_end_matches('/')),
+            operator: None,
         }
+    }
+
+    /// The same with the token by which it knows operators.
+    #[must_use]
+    pub fn as_operator(self, token: Option<&Secret>) -> Self {
+        let operator = token.cloned();
+        Self { operator, ..self }
     }
 
     /// What goes on there.
@@ -143,11 +165,25 @@ impl Remote {
             url: self.url.clone(),
             source,
         };
+        let request = match &self.operator {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
         let request = request.timeout(Self::ANSWERS_WITHIN);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
-        let refused = |message: String| RemoteError::Refused { message };
+        let passes = matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::MISDIRECTED_REQUEST
+        );
+        let refused = |message: String| {
+            if passes {
+                RemoteError::Away { message }
+            } else {
+                RemoteError::Refused { message }
+            }
+        };
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 refused(format!(

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Fence;
 use crate::{
     quarantine::{Record, RecordKey},
     types::{Checkpoint, CheckpointKey, TenantId, ViewKey, ViewTable},
@@ -12,18 +11,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Batch {
     parts: Vec<Part>,
-    fence: Option<Fence>,
 }
 
 impl Batch {
-    /// One that is written only by the owner of the shard.
-    pub fn behind(fence: Option<Fence>) -> Self {
-        Self {
-            parts: Vec::new(),
-            fence,
-        }
-    }
-
     /// Adds what the events did to one projection.
     pub fn push(&mut self, mut part: Part) {
         // In order, pages are found and filled once.
@@ -34,10 +24,6 @@ impl Batch {
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
-    }
-
-    pub(super) fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
     }
 
     /// How many views it writes or removes, and how many bytes of views and records it writes.

@@ -69,7 +69,7 @@ impl FaultyDisk {
     /// The store as a process finds it that has just been started.
     pub(crate) fn open(self: &Arc<Self>) -> Arc<ViewStore> {
         self.plan().crashed = false;
-        Arc::new(ViewStore::over(Box::new(Arc::clone(self))))
+        Arc::new(ViewStore::over(Arc::new(Arc::clone(self))))
     }
 
     /// Nothing goes wrong any more.

@@ -1,12 +1,12 @@
 //! The fence: keeps a node from writing that does not own the shard any more, and does not know it.
 //!
-//! A lease can end between any two instructions, so asking before a commit is not enough. The store keeps the epoch of the last owner that wrote, and compares in the transaction of the commit.
+//! A lease can end between any two instructions, so asking before a write is not enough. The store keeps the epoch of the last owner that wrote, and compares in the transaction of each write.
 
 use std::{fmt, sync::Arc};
 
 use super::{StorageError, kv::KvWrite, tables};
 
-/// What a commit must pass.
+/// What each write must pass.
 #[derive(Clone)]
 pub struct Fence {
     epoch: u64,

@@ -158,8 +158,11 @@ impl GenerationChange<'_> {
     /// # Errors
     /// The store cannot be written.
     pub fn forget(&mut self, generation: u32) -> Result<(), StorageError> {
-        self.clear(generation)?;
         let table = self.table(generation);
+        for name in tables::all_of(&table) {
+            self.tables.remove(&name)?;
+        }
+        self.forget_checkpoint(generation)?;
         index::forget(self.tables, &table)
     }
 
@@ -202,7 +205,7 @@ impl ViewStore {
         mut change: impl FnMut(&mut GenerationChange<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut done = None;
-        let written = self.kv.write(&mut |tables| {
+        let written = self.write(&mut |tables| {
             let made = change(&mut GenerationChange { tables, view_type });
             let undone = made.is_err();
             done = Some(made);
@@ -244,7 +247,7 @@ impl ViewStore {
             let more = keys.len() > entries_max;
             anything_left |= more;
             keys.truncate(entries_max);
-            self.kv.write(&mut |tables| {
+            self.write(&mut |tables| {
                 if more {
                     tables.put_all(&name, &mut keys.iter().map(|key| (&key[..], None)))
                 } else {

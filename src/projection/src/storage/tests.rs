@@ -135,45 +135,6 @@ fn a_batch_that_begins_elsewhere_than_the_checkpoint_changes_nothing_of_any_part
 }
 
 #[test]
-fn a_commit_of_an_owner_that_lost_its_shard_is_refused_and_changes_nothing() {
-    for engine in ENGINES {
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path(), engine).unwrap();
-        let behind = |epoch, holds, part: Part| {
-            let mut batch = Batch::behind(Some(Fence::new(epoch, move || holds)));
-            batch.push(part);
-            store.commit(&batch)
-        };
-        behind(3, true, Part::new(accounts(1), None, at(1))).unwrap();
-        assert_eq!(store.epoch().unwrap(), 3);
-
-        // The lease ends while the transaction is made.
-        let ended = behind(4, false, Part::new(accounts(1), Some(1), at(2)));
-        assert!(matches!(
-            ended,
-            Err(StorageError::Fenced {
-                epoch: 4,
-                stored: None
-            })
-        ));
-        // Another owner is known to the store, though this one believes that it holds the lease.
-        store.claim(&Fence::new(5, || true)).unwrap();
-        let late = behind(4, true, Part::new(accounts(1), Some(1), at(2)));
-        assert!(matches!(
-            late,
-            Err(StorageError::Fenced {
-                epoch: 4,
-                stored: Some(5)
-            })
-        ));
-        assert!(store.claim(&Fence::new(4, || true)).is_err());
-        let stored = store.snapshot().unwrap().checkpoint(&accounts(1)).unwrap();
-        assert_eq!(stored, Some(at(1)));
-        behind(5, true, Part::new(accounts(1), Some(1), at(2))).unwrap();
-    }
-}
-
-#[test]
 fn a_scan_stays_within_its_tenant_and_goes_on_behind_a_view() {
     for engine in ENGINES {
         let folder = tempfile::tempdir().unwrap();

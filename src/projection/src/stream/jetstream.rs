@@ -3,6 +3,8 @@
 //! The client's own ordered consumer is not used: after trouble it makes itself anew by its own count, without asking whether the stream is still the same.
 //! Here every trouble ends the delivery, and whoever starts the next one has looked at the stream first.
 
+mod connection;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
@@ -10,7 +12,7 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions, Event, ServerAddr,
+    Client, ConnectOptions,
     jetstream::{
         self, Message,
         consumer::{
@@ -26,9 +28,10 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use self::connection::JetStreamConnection;
 use super::{
     Delivery, EventSource, Interruption, Order, ReceiveLimits, StreamError, StreamFacts,
-    probe::{Notes, StreamProbe},
+    probe::Notes,
 };
 use crate::settings::{Settings, SourceKind};
 
@@ -74,86 +77,6 @@ struct Active {
     pending: u64,
     /// The message before the first hole that nobody has looked into.
     hole: Option<u64>,
-}
-
-/// A connection to a server, for one source at a time and for the probe of it.
-#[derive(Clone)]
-pub struct JetStreamConnection {
-    client: Client,
-    context: jetstream::Context,
-    /// As it may be shown.
-    url: String,
-    notes: Arc<Notes>,
-}
-
-impl JetStreamConnection {
-    /// A connection to the server that `settings` name, which is made as soon as that is there.
-    ///
-    /// # Errors
-    /// The address is none.
-    pub async fn when_there(settings: &Settings) -> Result<Self, StreamError> {
-        let options = ConnectOptions::new().retry_on_initial_connect();
-        Self::with(settings, options).await
-    }
-
-    async fn with(settings: &Settings, options: ConnectOptions) -> Result<Self, StreamError> {
-        let failed = |source| StreamError::Unreachable {
-            url: without_password(&settings.nats_url),
-            source,
-        };
-        let notes = Arc::new(Notes::default());
-        let counted = Arc::clone(&notes);
-        let options = options.name("projection").event_callback(move |event| {
-            if let Event::Disconnected = event {
-                counted.disconnections.fetch_add(1, Ordering::Relaxed);
-            }
-            async {}
-        });
-        let address: ServerAddr = settings
-            .nats_url
-            .parse()
-            .map_err(|error| failed(Box::new(error)))?;
-        let client = options
-            .connect(address)
-            .await
-            .map_err(|error| failed(Box::new(error)))?;
-        Ok(Self {
-            context: jetstream::new(client.clone()),
-            client,
-            url: without_password(&settings.nats_url),
-            notes,
-        })
-    }
-
-    /// A source of what `settings` name. The one before it must have ended.
-    pub fn source(&self, settings: &Settings) -> JetStreamSource {
-        JetStreamSource {
-            client: self.client.clone(),
-            context: self.context.clone(),
-            stream: settings.stream.clone(),
-            subjects: settings.subjects.clone(),
-            kind: settings.source,
-            durable: settings.durable.clone(),
-            heartbeat: settings.heartbeat,
-            queue_bytes_max: settings.queue_bytes_max,
-            notes: Arc::clone(&self.notes),
-            active: None,
-            looked_at: None,
-            broken: None,
-        }
-    }
-
-    /// Asks about the stream beside that source.
-    pub fn probe(&self, settings: &Settings) -> StreamProbe {
-        StreamProbe {
-            client: self.client.clone(),
-            context: self.context.clone(),
-            stream: settings.stream.clone(),
-            url: self.url.clone(),
-            filtered: !settings.subjects.is_empty(),
-            notes: Arc::clone(&self.notes),
-        }
-    }
 }
 
 impl Drop for JetStreamSource {
@@ -348,17 +271,6 @@ async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<(i128, Byte
     }
 }
 
-/// An address as it may be shown.
-fn without_password(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map(|(scheme, _)| scheme);
-            format!("{}://***@{host}", scheme.unwrap_or("nats"))
-        }
-        None => url.to_owned(),
-    }
-}
-
 #[async_trait]
 impl EventSource for JetStreamSource {
     async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
@@ -366,7 +278,7 @@ impl EventSource for JetStreamSource {
         let info = stream.cached_info();
         let (state, retention) = (&info.state, info.config.retention);
         let mut published_at_floor = None;
-        if (state.first_sequence..=state.last_sequence).contains(&floor) {
+        if floor > 0 && (state.first_sequence..=state.last_sequence).contains(&floor) {
             published_at_floor = message_at(&stream, floor)
                 .await?
                 .map(|(published, _)| published);

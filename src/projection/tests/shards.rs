@@ -234,22 +234,23 @@ async fn an_owner_whose_lease_ends_during_a_commit_writes_nothing_more_and_the_n
         let store = store(folder.path(), Durability::Commit);
         // Asked at the end of each transaction: the lease ends while this one is made.
         let asked = AtomicUsize::new(0);
-        let fence = Fence::new(1, move || asked.fetch_add(1, Ordering::Relaxed) < commits);
-        let first = options(Share::default(), 20).behind(fence);
-        let status = run(&store, "skip", first, &source).await;
+        let fence = Fence::new(1, move || asked.fetch_add(1, Ordering::Relaxed) <= commits);
+        let first = Arc::new(store.behind(fence).unwrap());
+        let options = || options(Share::default(), 20);
+        let status = run(&first, "skip", options(), &source).await;
         assert_eq!(status.state, ShardState::Blocked);
         let account = &status.projections[&table("account")];
         assert_eq!(account.blocked, Some(BlockedReason::Fenced));
         assert_eq!(applied(&store).len(), commits * 20);
 
-        let second = options(Share::default(), 20).behind(Fence::new(2, || true));
-        run(&store, "skip", second, &source).await;
+        let believing = Arc::new(store.behind(Fence::new(1, || true)).unwrap());
+        let second = Arc::new(store.behind(Fence::new(2, || true)).unwrap());
+        run(&second, "skip", options(), &source).await;
         assert_eq!(dump(&store, "account"), expected);
 
         // The first one believes that it has the shard, and the store knows better.
         source.publish("ev.0.x", deposit("late", 1));
-        let stale = options(Share::default(), 20).behind(Fence::new(1, || true));
-        let shard = Shard::new(manifest("skip"), Arc::clone(&store), stale);
+        let shard = Shard::new(manifest("skip"), believing, options());
         shard
             .run(&mut source.clone(), &CancellationToken::new())
             .await;
