@@ -30,7 +30,9 @@ const LIMITS: ReceiveLimits = ReceiveLimits {
 async fn publish(context: &Context, count: u64) -> u64 {
     let mut last = 0;
     for _ in 0..count {
-        let published = context.publish("ev.0.a", deposit("a", 1).into()).await;
+        let published = context
+            .publish(nats::subject("0.a"), deposit("a", 1).into())
+            .await;
         last = published.unwrap().await.unwrap().sequence;
     }
     last
@@ -54,7 +56,7 @@ async fn what_goes_between_the_start_of_a_delivery_and_its_first_message_is_a_ga
         let facts = source.facts(0).await.unwrap();
         assert_eq!((facts.first, facts.last), (1, 20));
         source.start(1).await.unwrap();
-        let stream = context.get_stream(STREAM).await.unwrap();
+        let stream = context.get_stream(&*STREAM).await.unwrap();
         stream.purge().sequence(11).await.unwrap();
         let received = source.receive(&LIMITS).await.unwrap();
         assert!(received.is_empty(), "{received:?}");
@@ -72,7 +74,7 @@ async fn messages_that_were_removed_one_by_one_are_no_gap() {
         let nats = Nats::start(&program);
         let context = nats.stream(RetentionPolicy::Limits).await;
         publish(&context, 20).await;
-        let stream = context.get_stream(STREAM).await.unwrap();
+        let stream = context.get_stream(&*STREAM).await.unwrap();
         for removed in [5, 6, 17] {
             stream.delete_message(removed).await.unwrap();
         }
@@ -95,7 +97,7 @@ async fn a_reader_that_the_stream_runs_away_from_is_blocked_and_has_not_skipped(
         let nats = Nats::start(&program);
         let context = nats.stream(RetentionPolicy::Limits).await;
         let mut config = context
-            .get_stream(STREAM)
+            .get_stream(&*STREAM)
             .await
             .unwrap()
             .cached_info()
@@ -139,7 +141,7 @@ async fn views_are_begun_without_the_beginning_of_a_stream_only_by_somebody_who_
         let nats = Nats::start(&program);
         let context = nats.stream(RetentionPolicy::Limits).await;
         publish(&context, 10).await;
-        let stream = context.get_stream(STREAM).await.unwrap();
+        let stream = context.get_stream(&*STREAM).await.unwrap();
         stream.purge().sequence(8).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), Durability::Commit);
