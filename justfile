@@ -16,6 +16,10 @@ doc:
 test:
     cargo test --workspace
 
+# Ten times as many simulated lives of a projection node as `test` has: two minutes, or as many as are told.
+simulate LIVES="10000":
+    PROJECTION_TEST_SIMULATIONS={{LIVES}} cargo test -p projection --lib simulation
+
 # The main job: the feature suite.
 features *ARGS:
     cargo test --test cucumber -- {{ARGS}}
