@@ -311,6 +311,7 @@ impl Shard {
                 self.block_all(&error);
                 Again::Never
             }
+            SessionEnd::HeldUp(why) => Again::Later(why),
             SessionEnd::AllBlocked => Again::Never,
         }
     }
