@@ -306,4 +306,18 @@ mod tests {
         }
         assert!(load("projections: []").is_err());
     }
+
+    #[cfg(not(feature = "wasm"))]
+    #[test]
+    fn a_node_that_runs_no_modules_says_how_one_is_built_that_does() {
+        for program in [
+            "account.wasm",
+            "account.wat",
+            "{language: wasm/v1, module: ''}",
+        ] {
+            let text = format!("projections: [{{view_type: account, program: {program}}}]");
+            let error = load(&text).err().unwrap().to_string();
+            assert!(error.contains("--features wasm"), "{error}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The shard: looks at the stream and its checkpoints, runs a session, and starts again after whatever ended it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, task::spawn_blocking};
@@ -229,6 +229,8 @@ impl Shard {
     /// Looks at everything, and starts delivery for the projections that may go on.
     async fn start(&self, source: &mut dyn EventSource) -> Result<Vec<Folder>, Again> {
         let mut folders = Vec::new();
+        // Shown together: one that is far would look like all of them.
+        let mut states = BTreeMap::new();
         let mut drops_what_was_read = false;
         for projection in self.manifest.projections() {
             let stored = self
@@ -240,15 +242,12 @@ impl Shard {
             let facts = source.facts(floor).await.map_err(stream_again)?;
             drops_what_was_read |= facts.drops_what_was_read;
             let checked = self.options.examine(projection, &facts, stored.as_ref());
-            let state = ProjectionState {
+            let mut state = ProjectionState {
                 floor,
                 published: stored.as_ref().and_then(|stored| stored.published),
                 blocked: checked.as_ref().err().cloned(),
                 parked_keys: 0,
             };
-            self.status.send_modify(|status| {
-                status.projections.insert(projection.table.clone(), state);
-            });
             match checked {
                 Ok(checkpoint) => {
                     self.declare_indexes(projection).await?;
@@ -261,12 +260,7 @@ impl Shard {
                         &self.options.metrics,
                     );
                     let folder = folder.map_err(storage_again)?;
-                    let parked_keys = folder.parked_keys();
-                    self.status.send_modify(|status| {
-                        if let Some(state) = status.projections.get_mut(&projection.table) {
-                            state.parked_keys = parked_keys;
-                        }
-                    });
+                    state.parked_keys = folder.parked_keys();
                     folders.push(folder);
                 }
                 Err(reason) => {
@@ -274,7 +268,10 @@ impl Shard {
                     tracing::error!(projection = %projection.table, %reason, %mend, "blocked");
                 }
             }
+            states.insert(projection.table.clone(), state);
         }
+        self.status
+            .send_modify(|status| status.projections.extend(states));
         // What the others acknowledge would be gone for the one that is blocked.
         if drops_what_was_read && folders.len() < self.manifest.projections().len() {
             return Ok(Vec::new());
