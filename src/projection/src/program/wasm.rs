@@ -88,7 +88,7 @@ struct Input<'a> {
     meta: MetaInput<'a>,
     /// Not there while keys are found; null where there is no view yet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    view: Option<Option<&'a Value>>,
+    view: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -174,7 +174,6 @@ impl WasmProgram {
     }
 
     fn outcome(
-        &self,
         call: &mut Call<'_>,
         view: Option<&Value>,
         event: &Envelope,
@@ -183,7 +182,7 @@ impl WasmProgram {
         let answer: Output = call.ask(&Input {
             event,
             meta: MetaInput::of(meta),
-            view: Some(view),
+            view: Some(view.unwrap_or(&Value::Null)),
         })?;
         match answer {
             Output {
@@ -297,7 +296,7 @@ impl Program for WasmProgram {
         meta: &Meta<'_>,
     ) -> (Result<Outcome, ProgramError>, Option<u64>) {
         let mut call = self.call("project");
-        let outcome = self.outcome(&mut call, view, event, meta);
+        let outcome = Self::outcome(&mut call, view, event, meta);
         (outcome, Some(call.gas_used()))
     }
 }
