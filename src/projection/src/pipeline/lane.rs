@@ -4,17 +4,15 @@
 
 use std::collections::HashMap;
 
-use prometheus_client::metrics::histogram::Histogram;
 use serde_json::Value;
 
 use super::{
     decode::{Decoded, Verdict},
-    fold::FoldLimits,
+    rules::{Halt, Rules},
 };
 use crate::{
-    manifest::Projection,
     program::{Meta, Outcome, ProgramError, depth, weight},
-    quarantine::{Body, Fault, PoisonPolicy, Record, RecordKey},
+    quarantine::{Body, Fault, Record, RecordKey},
     storage::{Snapshot, StorageError},
     types::{Envelope, StoredView, ViewKey},
 };
@@ -76,42 +74,6 @@ pub(super) struct Lane {
     /// Those that the batch that is folded now has a draft for, in the order of its events.
     touched: Vec<usize>,
     records: Vec<(RecordKey, Record)>,
-}
-
-/// The first event that a batch could not get past, under the policy to halt.
-#[derive(Debug, Clone)]
-pub(super) struct Halt {
-    pub(super) sequence: u64,
-    pub(super) reason: String,
-}
-
-/// How a projection folds.
-#[derive(Clone, Copy)]
-pub(super) struct Rules<'r> {
-    pub(super) projection: &'r Projection,
-    pub(super) gas: &'r Histogram,
-    pub(super) view_bytes_max: usize,
-    pub(super) batch: u64,
-    pub(super) halts: bool,
-    pub(super) parks: bool,
-}
-
-impl<'r> Rules<'r> {
-    pub(super) fn of(
-        projection: &'r Projection,
-        limits: FoldLimits,
-        gas: &'r Histogram,
-        batch: u64,
-    ) -> Self {
-        Self {
-            projection,
-            gas,
-            view_bytes_max: limits.view_bytes_max,
-            batch,
-            halts: projection.policy == PoisonPolicy::Halt,
-            parks: projection.policy == PoisonPolicy::ParkKey,
-        }
-    }
 }
 
 impl Lane {
@@ -195,9 +157,9 @@ impl Lane {
             } else {
                 match entry.apply(decoded.delivery.sequence, event, rules) {
                     Ok(()) => continue,
-                    Err(error) => Verdict {
-                        fault: error.fault(),
-                        reason: error.to_string(),
+                    Err(error) => match Verdict::of(&error) {
+                        Some(verdict) => verdict,
+                        None => return Ok(Err(Halt::until_it_passes(decoded, &error))),
                     },
                 }
             };
@@ -205,6 +167,7 @@ impl Lane {
                 return Ok(Err(Halt {
                     sequence: decoded.delivery.sequence,
                     reason: verdict.reason,
+                    may_pass: false,
                 }));
             }
             entry.draft.parked += usize::from(rules.parks);

@@ -44,6 +44,8 @@ pub(super) enum SessionEnd {
     Stream(StreamError),
     /// The store does not take any more.
     Storage(StorageError),
+    /// A projection does not get past an event for now.
+    HeldUp(String),
     /// No projection goes on.
     AllBlocked,
 }
@@ -57,6 +59,7 @@ pub(super) struct Ready {
 enum FoldEnd {
     Done,
     AllBlocked,
+    HeldUp(String),
     Storage(StorageError),
 }
 
@@ -112,6 +115,7 @@ pub(super) async fn run(
         (CommitEnd::Failed(error), _) | (_, FoldEnd::Storage(error)) => SessionEnd::Storage(error),
         (CommitEnd::Stopped, _) => SessionEnd::Stopped,
         (_, FoldEnd::AllBlocked) => SessionEnd::AllBlocked,
+        (_, FoldEnd::HeldUp(why)) => SessionEnd::HeldUp(why),
         _ => end,
     };
     let through = *acknowledgeable.borrow();
@@ -299,6 +303,10 @@ impl Folding {
             }
             if self.folders.iter().all(|folder| folder.blocked().is_some()) {
                 return FoldEnd::AllBlocked;
+            }
+            // All are at the same place of the stream, so all of them are read again behind their checkpoints.
+            if let Some(why) = self.folders.iter().find_map(Folder::waits_for) {
+                return FoldEnd::HeldUp(why);
             }
         }
         FoldEnd::Done

@@ -1,6 +1,6 @@
 //! The shard: looks at the stream and its checkpoints, runs a session, and starts again after whatever ended it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -229,6 +229,8 @@ impl Shard {
     /// Looks at everything, and starts delivery for the projections that may go on.
     async fn start(&self, source: &mut dyn EventSource) -> Result<Ready, Again> {
         let mut folders = Vec::new();
+        // Shown together: one that is far would look like all of them.
+        let mut states = BTreeMap::new();
         let mut drops_what_was_read = false;
         let mut created = None;
         for projection in self.manifest.projections() {
@@ -245,15 +247,12 @@ impl Shard {
                 return Err(Again::AtOnce);
             }
             let checked = self.options.examine(projection, &facts, stored.as_ref());
-            let state = ProjectionState {
+            let mut state = ProjectionState {
                 floor,
                 published: stored.as_ref().and_then(|stored| stored.published),
                 blocked: checked.as_ref().err().cloned(),
                 parked_keys: 0,
             };
-            self.status.send_modify(|status| {
-                status.projections.insert(projection.table.clone(), state);
-            });
             match checked {
                 Ok(checkpoint) => {
                     self.declare_indexes(projection).await?;
@@ -266,22 +265,21 @@ impl Shard {
                         &self.options.metrics,
                     );
                     let folder = folder.map_err(storage_again)?;
-                    self.status.send_modify(|status| {
-                        if let Some(state) = status.projections.get_mut(&projection.table) {
-                            state.parked_keys = folder.parked_keys();
-                            state.blocked = folder.blocked().cloned();
-                        }
-                    });
+                    state.parked_keys = folder.parked_keys();
+                    state.blocked = folder.blocked().cloned();
                     match folder.blocked() {
                         Some(reason) => {
-                            note::blocked(&projection.table, reason, self.options.shard())
+                            note::blocked(&projection.table, reason, self.options.shard());
                         }
                         None => folders.push(folder),
                     }
                 }
                 Err(reason) => note::blocked(&projection.table, &reason, self.options.shard()),
             }
+            states.insert(projection.table.clone(), state);
         }
+        self.status
+            .send_modify(|status| status.projections.extend(states));
         // What the others acknowledge would be gone for the one that is blocked.
         if drops_what_was_read && folders.len() < self.manifest.projections().len() {
             folders.clear();
@@ -321,6 +319,7 @@ impl Shard {
                 self.block_all(&error);
                 Again::Never
             }
+            SessionEnd::HeldUp(why) => Again::Later(why),
             SessionEnd::AllBlocked => Again::Never,
         }
     }
