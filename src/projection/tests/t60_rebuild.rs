@@ -254,6 +254,10 @@ impl EventSource for Forgetful {
         self.0.receive(limits).await
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.0.pending().await
+    }
+
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
         self.0.acknowledge(through).await
     }

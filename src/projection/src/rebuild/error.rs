@@ -113,10 +113,10 @@ pub enum RebuildError {
     /// It was told to stop.
     #[error("it was stopped before its end")]
     Stopped,
-    /// The served views are at another event than the new ones were made to.
-    #[error("{table} has moved from {expected} to {found}; nothing was exchanged")]
+    /// Views are at another event than those that they are to be exchanged for, or compared with.
+    #[error("{table} is at {found}, and not at {expected} as it should be")]
     Moved {
-        /// What is served.
+        /// Which.
         table: ViewTable,
         /// Where it should be.
         expected: u64,
@@ -131,6 +131,12 @@ pub enum RebuildError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A task of the node is no more, and nobody knows how far it came.
+    #[error("{what} has panicked; the node has to be started again")]
+    Panicked {
+        /// What it did.
+        what: &'static str,
     },
     /// The node has ended.
     #[error("the node has ended")]

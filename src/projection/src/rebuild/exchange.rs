@@ -26,7 +26,7 @@ pub struct ExchangeLimits {
 /// Puts what the side generation `from` holds of `scope` in the place of what is served of it. `floor` is where both stand.
 ///
 /// # Errors
-/// What is served has moved, or the store. Then [`finish_exchange`] goes on with it, or nothing has happened.
+/// One of them is not there, or the store. Then [`finish_exchange`] goes on with it, or nothing has happened.
 pub fn exchange(
     store: &ViewStore,
     view_type: &ViewType,
@@ -45,14 +45,17 @@ pub fn exchange(
                 operation: "an exchange",
             });
         };
-        let served = change.checkpoint(generations.served)?;
-        let found = served.map_or(0, |served| served.floor);
-        if found != floor {
-            return Err(RebuildError::Moved {
-                table: table(view_type, generations.served),
-                expected: floor,
-                found,
-            });
+        // Views of another event under the checkpoint of this one would lose what is between them, or get it twice.
+        for number in [generations.served, from] {
+            let stood = change.checkpoint(number)?;
+            let found = stood.map_or(0, |stood| stood.floor);
+            if found != floor {
+                return Err(RebuildError::Moved {
+                    table: table(view_type, number),
+                    expected: floor,
+                    found,
+                });
+            }
         }
         generations.exchange = Some(Exchange {
             from,

@@ -18,7 +18,7 @@ use crate::{
         replay::{Replay, begin_at, floor, replay_to},
     },
     storage::ViewStore,
-    types::{GenerationState, Scope, ViewTable},
+    types::{GenerationState, Scope, ViewTable, ViewType},
 };
 
 /// How long to wait before a server is asked again that did not answer.
@@ -243,6 +243,23 @@ impl Work {
             }
             self.stale = true;
         }
+    }
+
+    /// Stops what is made on the side of a type. Its tables are nobody's then.
+    pub(super) async fn stop_sides(&mut self, view_type: &ViewType) -> Vec<ViewTable> {
+        let of_type = |side: &mut SideRun| side.table().view_type == *view_type;
+        let stopped: Vec<_> = self.sides.extract_if(.., of_type).collect();
+        let mut tables = Vec::new();
+        for side in stopped {
+            side.stop.cancel();
+            let (progress, table) = (side.progress(), side.table());
+            ended(side.task.await);
+            let why = "the views are made again in place".to_owned();
+            self.is_over(progress, Phase::Failed { why });
+            tables.push(table);
+        }
+        self.stale |= !tables.is_empty();
+        tables
     }
 
     pub(super) async fn stop(&mut self) {
