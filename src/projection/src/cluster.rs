@@ -9,6 +9,7 @@ mod ask;
 mod health;
 mod host;
 pub mod http;
+mod operate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

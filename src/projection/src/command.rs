@@ -5,6 +5,7 @@
 
 mod accept;
 mod check;
+mod fleet;
 mod healthcheck;
 mod log;
 mod node;
@@ -13,6 +14,7 @@ mod query;
 mod rebuild;
 mod remote;
 mod run;
+mod seat;
 mod shards;
 mod status;
 mod verify;
@@ -99,11 +101,11 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Healthcheck(command) => command.run(|| node::settings(place.file)).await,
         Command::Quarantine(command) => command.run(&Node::of_shard(place)?).await,
         Command::Query(command) => command.run(place).await,
-        Command::Rebuild(command) => command.run(Node::of_shard(place)?).await,
-        Command::Cutover(command) => command.run(Node::of_shard(place)?).await,
-        Command::Rollback(command) => command.run(Node::of_shard(place)?).await,
-        Command::Retire(command) => command.run(Node::of_shard(place)?).await,
-        Command::Verify(command) => command.run(&Node::of_shard(place)?).await,
+        Command::Rebuild(command) => command.run(place).await,
+        Command::Cutover(command) => command.run(place).await,
+        Command::Rollback(command) => command.run(place).await,
+        Command::Retire(command) => command.run(place).await,
+        Command::Verify(command) => command.run(place).await,
         Command::AcceptGap(command) => command.run(&Node::of_shard(place)?).await,
         Command::AcceptProgram(command) => command.run(&Node::of_shard(place)?),
     }

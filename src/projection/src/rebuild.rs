@@ -33,4 +33,7 @@ pub use records::{
 pub use replay::{Replay, Replayed, replay_to};
 pub use side::only;
 pub use source::{JetStreamSources, MemorySources, Pace, Paced, Sources, UpTo};
-pub use verify::{Difference, Verified, verify};
+pub use verify::{
+    Difference, PATH as VERIFY_PATH, Verification, Verified, Verifier, Verify, VerifyOutcome,
+    verify,
+};

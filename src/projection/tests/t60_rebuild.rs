@@ -91,6 +91,7 @@ async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() 
         .handle
         .ask(Command::Rollback {
             projection: account(),
+            from: None,
         })
         .await
         .unwrap();
@@ -102,6 +103,7 @@ async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() 
         .handle
         .ask(Command::Rollback {
             projection: account(),
+            from: None,
         })
         .await;
     assert!(
@@ -149,6 +151,7 @@ async fn the_old_generation_is_cleared_when_it_was_kept_for_long_enough() {
     let rebuild = Command::Rebuild {
         projection: "account".to_owned(),
         from: 1,
+        id: None,
     };
     assert!(node.handle.ask(rebuild).await.unwrap().goes_on);
     let generations = || {
@@ -301,6 +304,7 @@ async fn a_stream_that_has_lost_its_beginning_is_not_rebuilt_from_unless_somebod
     let rebuild = Command::Rebuild {
         projection: "account".to_owned(),
         from: 101,
+        id: None,
     };
     let begun = node.handle.ask(rebuild).await.unwrap();
     assert_eq!(begun.generation, "account@3");

@@ -83,6 +83,7 @@ async fn a_child_rebuilds_until_it_is_killed() {
                 Command::Rebuild {
                     projection,
                     from: 1,
+                    id: None,
                 }
             };
             say_until_over(&node, command).await;

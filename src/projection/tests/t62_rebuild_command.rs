@@ -273,6 +273,7 @@ async fn what_goes_on_is_shown_over_http_and_what_cannot_be_done_is_refused_with
     let refused = remote
         .ask(&rebuild::Command::Rollback {
             projection: account(),
+            from: None,
         })
         .await;
     assert!(refused.unwrap_err().to_string().contains("no way back"));
@@ -280,6 +281,7 @@ async fn what_goes_on_is_shown_over_http_and_what_cannot_be_done_is_refused_with
         .ask(&rebuild::Command::Rebuild {
             projection: "acount".to_owned(),
             from: 1,
+            id: None,
         })
         .await;
     assert!(
@@ -292,6 +294,7 @@ async fn what_goes_on_is_shown_over_http_and_what_cannot_be_done_is_refused_with
         .ask(&rebuild::Command::Rebuild {
             projection: account(),
             from: 1,
+            id: None,
         })
         .await
         .unwrap();

@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     pipeline::{ShardOptions, ShardState, ShardStatus},
     query::{CursorKey, QueryEngine},
-    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode, RebuildError},
+    rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode, RebuildError, Verifier},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
     storage::{StorageError, StoreOptions, ViewStore},
@@ -115,7 +115,14 @@ impl Host {
         );
         // Where nothing goes on, the views that are there are served, and the status says why.
         let node = node.staying().with_shard_options(options.clone());
-        let health = self.open(shard, &settings, &store, &handle, &options);
+        let verifier = Verifier::new(
+            &settings,
+            self.manifest.clone(),
+            Arc::clone(&store),
+            share,
+            handle.status(),
+        );
+        let health = self.open(shard, &settings, &store, &handle, &options, &verifier);
         let observed = CancellationToken::new();
         let observing = health.observe(probe, observed.clone());
         let running = async {
@@ -124,6 +131,7 @@ impl Host {
             ended
         };
         let (ended, ()) = tokio::join!(running, observing);
+        verifier.end().await;
         match ended {
             Ok(()) => Ended::Stopped,
             Err(RebuildError::Storage(StorageError::Fenced {
@@ -146,6 +154,7 @@ impl Host {
         store: &Arc<ViewStore>,
         node: &NodeHandle,
         options: &ShardOptions,
+        verifier: &Verifier,
     ) -> Arc<Health> {
         let health = Health::new(
             settings,
@@ -164,7 +173,8 @@ impl Host {
         };
         let operations = ops::routes(Arc::clone(&health) as Arc<dyn Asked>)
             .merge(quarantine::routes(quarantine))
-            .merge(rebuild::http::routes(node.clone()));
+            .merge(rebuild::http::routes(node.clone()))
+            .merge(verifier.routes());
         let queries = QueryEngine::watching(
             self.manifest.clone(),
             Arc::clone(store),

@@ -3,24 +3,24 @@
 //! `GET /v1/views/{type}/{id}` goes to the shard of the view, or to all where an id does not tell. `POST /v1/query` goes to all, and their answers are merged.
 //! `/v1/shards/{shard}/..` asks this node and no other: who is not the owner says where that is (421). `GET /v1/shards` tells who owns what.
 //!
-//! Below `/shards/{shard}` of this node is what a node of one shard answers to operators: rebuilds, quarantine, health.
+//! Below `/shards/{shard}` is what a node of one shard answers to operators: see `operate`.
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Request, State},
+    extract::{DefaultBodyLimit, Path, State},
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{get, post},
 };
 use futures::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 use super::{
-    ClusterView, Route,
-    ask::{Answered, Asker, Question, nobody, not_here},
+    ClusterView,
+    ask::{Answered, Asker, Question},
+    operate,
 };
 use crate::{
     http::ApiError,
@@ -43,13 +43,12 @@ pub fn routes(view: ClusterView, authority: Authority, limits: QueryLimits) -> R
         .route("/v1/shards", get(shards))
         .route("/v1/shards/{shard}/query", post(here))
         .route("/v1/shards/{shard}/views/{view}/{id}", get(here))
-        .route("/shards/{shard}", any(operate))
-        .route("/shards/{shard}/{*rest}", any(operate))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Asked {
-            asker: Asker::new(view, authority, limits),
+            asker: Asker::new(view.clone(), authority, limits),
             limits,
         })
+        .merge(operate::routes(view))
 }
 
 #[derive(Clone)]
@@ -291,38 +290,6 @@ fn whole(rows: &[Row], parts: &[Option<Part>], places: &[Place]) -> Value {
     put("rebuilding", number("rebuilding").max().map(Value::from));
     put("explain", of("explain").next().cloned());
     whole
-}
-
-/// Gives what operators ask of a shard to whoever runs it here.
-async fn operate(
-    State(asked): State<Asked>,
-    Path(of): Path<Vec<(String, String)>>,
-    mut request: Request,
-) -> Result<Response, ApiError> {
-    let shard = of.first().and_then(|(_, shard)| shard.parse().ok());
-    let shard: ShardId = shard.ok_or_else(|| ApiError::not_found("a shard has a number"))?;
-    let view = asked.asker.view();
-    let operations = view
-        .hosted()
-        .borrow()
-        .get(&shard)
-        .and_then(|hosted| hosted.operations.clone());
-    let Some(operations) = operations else {
-        return Err(match view.route(shard) {
-            Route::There(owner) => not_here(shard, owner),
-            _ => nobody(shard),
-        });
-    };
-    let path = path_of(request.uri());
-    let below = path.strip_prefix(&format!("/shards/{shard}"));
-    let below = below.filter(|path| !path.is_empty()).unwrap_or("/");
-    *request.uri_mut() = below
-        .parse()
-        .map_err(|_| ApiError::bad_request("the address cannot be read"))?;
-    // The names in the path, which would be taken for those of the routes below it.
-    request.extensions_mut().clear();
-    let Ok(response) = operations.oneshot(request).await;
-    Ok(response)
 }
 
 async fn shards(State(asked): State<Asked>) -> Json<Value> {

@@ -87,15 +87,24 @@ impl Node {
         url: Option<&str>,
         within: Duration,
     ) -> Result<Remote, Box<dyn Error>> {
-        let remote = match url {
-            Some(url) => Remote::at(url, within)?,
-            None => Remote::of(&self.folder, &self.settings, within)?,
-        };
+        let remote = self.whole(url, within)?;
         Ok(if self.has_shards() {
             remote.of_shard(self.share.shard)
         } else {
             remote
         })
+    }
+
+    /// The same for all of its shards together.
+    pub(super) fn whole(
+        &self,
+        url: Option<&str>,
+        within: Duration,
+    ) -> Result<Remote, Box<dyn Error>> {
+        match url {
+            Some(url) => Remote::at(url, within),
+            None => Remote::of(&self.folder, &self.settings, within),
+        }
     }
 
     /// How its shard is run.

@@ -1,34 +1,31 @@
-//! `rebuild`, `cutover`, `rollback` and `retire`: new generations of views. A node that runs is asked by HTTP; where none runs, it is done here.
+//! `rebuild`, `cutover`, `rollback` and `retire`: new generations of views, in all shards or in one. Nodes that run are asked by HTTP; where none runs, it is done here.
+//!
+//! What is made is in `making`, what is flipped in `flips`, and how both are shown in `shown`.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+mod flips;
+mod making;
+mod shown;
+
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use futures::{StreamExt, stream};
 
-use super::{Outcome, node::Node, say};
+use self::shown::{Ending, Told};
+pub(super) use self::shown::{Failure, Shown};
+use super::{Outcome, node::Place, seat::Seat};
 use crate::{
-    rebuild::{
-        Command, Done, JetStreamSources, Node as RebuildNode, NodeMode, Phase, Progress, http,
-    },
-    storage::{StorageError, ViewStore},
+    rebuild::Command,
     types::{Scope, TenantId},
 };
 
-/// How long a node may take to say anything at all.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// How often progress is shown.
-const SHOWN_EVERY: Duration = Duration::from_millis(500);
+/// How many owners are asked at a time.
+const AT_ONCE_MAX: usize = 32;
 
 /// How it is asked, and how it answers.
 #[derive(Args)]
 pub(super) struct Asking {
-    /// Where the node answers that runs on the store; as its settings say, unless given.
+    /// A node that runs, which passes on what is for others; as the settings say, unless given.
     #[arg(long, value_name = "URL")]
     node: Option<String>,
     /// As JSON, one document a line.
@@ -37,6 +34,9 @@ pub(super) struct Asking {
     /// Do not wait until it is over, where a node runs.
     #[arg(long)]
     detach: bool,
+    /// How long to wait for somebody who answers for a shard, such as while it moves to another node.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    patience: Duration,
 }
 
 /// Make the views of a projection again, beside those that are served.
@@ -60,7 +60,7 @@ pub(super) struct Rebuild {
     asking: Asking,
 }
 
-/// Serve another generation, now.
+/// Serve another generation, now. Of several shards none is flipped unless all are ready.
 #[derive(Args)]
 pub(super) struct Cutover {
     /// The projection, or one generation of it such as account@2.
@@ -69,7 +69,7 @@ pub(super) struct Cutover {
     asking: Asking,
 }
 
-/// Serve again what was served before.
+/// Serve again what was served before. Of several shards none is flipped unless all have a way back.
 #[derive(Args)]
 pub(super) struct Rollback {
     /// The projection.
@@ -81,26 +81,44 @@ pub(super) struct Rollback {
 /// Give a generation up, and clear it.
 #[derive(Args)]
 pub(super) struct Retire {
-    /// The generation, such as account@1.
+    /// The generation, such as account@1; a projection stands for all that were served before.
     generation: String,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Rebuild {
-    pub(super) async fn run(self, node: Node) -> Outcome {
-        let default_tenant = node.settings.default_tenant.clone();
-        let scope = scope(self.tenant, self.view, default_tenant);
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
+        let settings = super::node::settings(place.file)?;
+        let scope = scope(self.tenant, self.view, settings.default_tenant.clone());
         let projection = self.projection;
-        let command = match scope {
-            Some(scope) => Command::RebuildPart { projection, scope },
-            None if self.in_place => Command::RebuildInPlace { projection },
-            None => Command::Rebuild {
-                projection,
-                from: self.from.unwrap_or(1),
-            },
-        };
-        self.asking.run(node, command).await
+        let again = format!("rebuild {projection}");
+        let (asking, mut seats) = self.asking.seats(place).await?;
+        let shown = Shown::new(asking.json, seats.len() > 1, again);
+        if let Some(scope) = scope {
+            if let Scope::View { tenant, id } = &scope {
+                // Where the id of a view tells its shard, the others have nothing to do with it.
+                let of = settings.layout()?.of_view(tenant, id.as_str());
+                seats.retain(|seat| of.is_none_or(|of| seat.shard.is_none_or(|shard| shard == of)));
+            }
+            let command = Command::RebuildPart { projection, scope };
+            return asking
+                .each(&seats, shown, async |making| making.part(&command).await)
+                .await;
+        }
+        if self.in_place {
+            let command = Command::RebuildInPlace { projection };
+            return asking
+                .each(&seats, shown, async |making| making.at_once(&command).await)
+                .await;
+        }
+        let from = self.from.unwrap_or(1);
+        let id = making::id_for(&seats, &projection, from).await;
+        asking
+            .each(&seats, shown, async |making| {
+                making.rebuild(&projection, from, &id).await
+            })
+            .await
     }
 }
 
@@ -117,145 +135,84 @@ fn scope(tenant: Option<String>, view: Option<String>, default: TenantId) -> Opt
 }
 
 impl Cutover {
-    pub(super) async fn run(self, node: Node) -> Outcome {
-        let projection = self.projection;
-        self.asking.run(node, Command::Cutover { projection }).await
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
+        let again = format!("cutover {}", self.projection);
+        let (asking, seats) = self.asking.seats(place).await?;
+        let shown = Shown::new(asking.json, seats.len() > 1, again);
+        let told = flips::cut_over(&seats, &self.projection, &shown).await;
+        shown.end(told)
     }
 }
 
 impl Rollback {
-    pub(super) async fn run(self, node: Node) -> Outcome {
-        let projection = self.projection;
-        self.asking
-            .run(node, Command::Rollback { projection })
-            .await
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
+        let again = format!("rollback {}", self.projection);
+        let (asking, seats) = self.asking.seats(place).await?;
+        let shown = Shown::new(asking.json, seats.len() > 1, again);
+        let told = flips::roll_back(&seats, &self.projection, &shown).await;
+        shown.end(told)
     }
 }
 
 impl Retire {
-    pub(super) async fn run(self, node: Node) -> Outcome {
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
         let generation = self.generation;
-        self.asking.run(node, Command::Retire { generation }).await
+        let (asking, seats) = self.asking.seats(place).await?;
+        let shown = Shown::new(asking.json, seats.len() > 1, format!("retire {generation}"));
+        if let Some(refused) = flips::refuse_served(&seats, &generation).await {
+            return shown.end(refused);
+        }
+        asking
+            .each(&seats, shown, async |making| {
+                making.retire(&generation).await
+            })
+            .await
     }
 }
 
+/// What one shard is asked for, with how that is shown.
+struct Making<'a> {
+    seat: &'a Seat,
+    shown: &'a Shown,
+    detach: bool,
+}
+
 impl Asking {
-    async fn run(self, node: Node, command: Command) -> Outcome {
-        let folder = &node.settings.storage_path;
-        if !folder.exists() {
-            let folder = folder.display();
-            return Err(format!(
-                "there is no store in {folder}: ask the node that has it (--node), which \"projection shards\" tells where there are several"
-            )
-            .into());
-        }
-        match node.owned() {
-            Ok(store) => self.here(node, store, command).await,
-            Err(error) => match error.downcast_ref() {
-                Some(StorageError::Owned { .. }) => self.there(&node, &command).await,
-                _ => Err(error),
-            },
-        }
+    async fn seats(
+        self,
+        place: Place<'_>,
+    ) -> Result<(Self, Vec<Seat>), Box<dyn std::error::Error>> {
+        let seats = Seat::all(place, self.node.as_deref(), self.patience).await?;
+        Ok((self, seats))
     }
 
-    /// On the store itself, since no node runs on it.
-    async fn here(self, node: Node, store: ViewStore, command: Command) -> Outcome {
-        let sources = Arc::new(JetStreamSources::new(&node.settings));
-        let options = node.options();
-        let (job, handle) = RebuildNode::new(
-            node.manifest,
-            Arc::new(store),
-            sources,
-            &node.settings,
-            NodeMode::Job,
-        );
-        let job = job.with_shard_options(options);
-        let stop = CancellationToken::new();
-        let mut progress = handle.progress();
-        let showing = async {
-            let mut ticks = interval(SHOWN_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let all = progress.borrow_and_update().clone();
-                all.iter()
-                    .filter(|one| !one.phase.is_over())
-                    .for_each(|one| self.show(one));
-            }
-        };
-        let working = async { tokio::join!(job.run(&stop), handle.ask(command)) };
-        let (ended, done) = tokio::select! {
-            both = working => both,
-            () = showing => unreachable!("it goes on until the work is done"),
-        };
-        let done = done?;
-        ended?;
-        let last = handle.progress().borrow().clone();
-        let last = last
-            .into_iter()
-            .rfind(|one| one.generation == done.generation);
-        self.end(&done, last.filter(|_| done.goes_on))
-    }
-
-    /// By the node that runs.
-    async fn there(self, node: &Node, command: &Command) -> Outcome {
-        let remote = node.remote(self.node.as_deref(), ANSWERS_WITHIN)?;
-        let remote = http::Remote::at(remote.url());
-        let done = remote.ask(command).await?;
-        if self.detach || !done.goes_on {
-            return self.end(&done, None);
-        }
-        let mut ticks = interval(SHOWN_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let all = remote.show().await?.progress;
-            // What was served is kept going as well, and then it is there twice.
-            let of_it = || all.iter().filter(|one| one.generation == done.generation);
-            let over = of_it().find(|one| one.phase.is_over());
-            match over.or_else(|| of_it().next()) {
-                Some(one) if one.phase.is_over() => return self.end(&done, Some(one.clone())),
-                Some(one) => self.show(one),
-                // It was cleared to its end.
-                None => return self.end(&done, None),
-            }
-        }
-    }
-
-    fn show(&self, progress: &Progress) {
-        let mut out = io::stderr();
-        let _ = if self.json {
-            writeln!(
-                out,
-                "{}",
-                serde_json::to_string(progress).unwrap_or_default()
-            )
-        } else if out.is_terminal() {
-            // One line that changes.
-            write!(out, "\r\x1b[2K{progress}")
+    /// Does `work` for each shard, whatever becomes of the others.
+    async fn each(
+        &self,
+        seats: &[Seat],
+        shown: Shown,
+        work: impl AsyncFn(&Making<'_>) -> Result<Ending, Failure>,
+    ) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        // On stores here, one after the other: they share this machine.
+        let at_once = if seats.iter().any(|seat| seat.fleet().is_none()) {
+            1
         } else {
-            writeln!(out, "{progress}")
+            AT_ONCE_MAX
         };
-    }
-
-    fn end(&self, done: &Done, last: Option<Progress>) -> Outcome {
-        if !self.json && io::stderr().is_terminal() {
-            let _ = writeln!(io::stderr());
-        }
-        let failed = last.as_ref().and_then(|last| match &last.phase {
-            Phase::Failed { why } => Some(why.clone()),
-            _ => None,
+        let (shown_by, work) = (&shown, &work);
+        let told = stream::iter(seats).map(|seat| async move {
+            let making = Making {
+                seat,
+                shown: shown_by,
+                detach: self.detach,
+            };
+            let outcome = work(&making).await;
+            Told {
+                shard: seat.shard,
+                outcome,
+            }
         });
-        if self.json {
-            say(&serde_json::json!({ "done": done, "progress": last }).to_string())?;
-        } else if let Some(last) = &last {
-            say(&last.to_string())?;
-        } else {
-            say(&format!("{} {}", done.generation, done.what))?;
-        }
-        match failed {
-            None => Ok(ExitCode::SUCCESS),
-            Some(why) => Err(why.into()),
-        }
+        let told: Vec<_> = told.buffered(at_once).collect().await;
+        shown.end(told)
     }
 }

@@ -99,8 +99,22 @@ impl Remote {
         method: Method,
         path: &str,
     ) -> Result<(StatusCode, Value), Box<dyn Error>> {
+        self.send(method, path, None).await
+    }
+
+    /// The same with a body.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Box<dyn Error>> {
         let url = format!("{}{path}", self.url);
-        let asked = self.client.request(method, &url).send().await;
+        let mut request = self.client.request(method, &url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let asked = request.send().await;
         let answer = asked.map_err(|error| {
             format!(
                 "no node answers at {}; is it running, and is that its http_listen? ({})",

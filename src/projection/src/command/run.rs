@@ -28,7 +28,7 @@ use crate::{
     },
     pipeline::ShardState,
     query::{self, CursorKey, QueryEngine, http::Authority},
-    rebuild::{self, JetStreamSources, Node as RebuildNode, NodeMode},
+    rebuild::{self, JetStreamSources, Node as RebuildNode, NodeMode, Verifier},
 };
 
 /// For a node that ended because no projection goes on. Where HTTP is answered it stays, and says why.
@@ -129,6 +129,13 @@ async fn one(
         CursorKey::of(settings),
         handle.status(),
     );
+    let verifier = Verifier::new(
+        settings,
+        node.manifest.clone(),
+        Arc::clone(&store),
+        node.share,
+        handle.status(),
+    );
     let quarantine = QuarantineApi {
         manifest: node.manifest.clone(),
         store,
@@ -138,10 +145,13 @@ async fn one(
     };
     let routes = query::http::routes(engine, Authority::of(settings))
         .merge(rebuild::http::routes(handle.clone()))
-        .merge(quarantine::routes(quarantine));
+        .merge(quarantine::routes(quarantine))
+        .merge(verifier.routes());
     let (stop, stays) = (stop.clone(), settings.http_listen.is_some());
     let running = Box::pin(async move {
-        work.run(&stop).await?;
+        let ended = work.run(&stop).await;
+        verifier.end().await;
+        ended?;
         let blocked = handle.status().borrow().state == ShardState::Blocked;
         Ok(if blocked && !stays {
             BLOCKED.into()

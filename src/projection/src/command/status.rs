@@ -3,11 +3,14 @@
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use clap::Args;
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    Outcome, healthcheck,
+    Outcome,
+    fleet::{Fleet, Unanswered},
+    healthcheck,
     node::{Node, Place},
     remote::Remote,
     say, warn,
@@ -23,9 +26,12 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Show how far each projection is, and what mends those that do not go on.
 #[derive(Args)]
 pub(super) struct Status {
-    /// Ask the node that answers there, instead of looking into the store.
+    /// Ask the node that answers there about itself. Without it, all owners are asked where nodes share shards; else the stores are looked into.
     #[arg(long)]
     url: Option<String>,
+    /// How long to wait for somebody who answers for a shard.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    patience: Duration,
     /// As one JSON document.
     #[arg(long)]
     json: bool,
@@ -34,6 +40,10 @@ pub(super) struct Status {
 impl Status {
     pub(super) async fn run(self, place: Place<'_>) -> Outcome {
         let Some(url) = &self.url else {
+            let node = Node::load(place)?;
+            if node.settings.leases.is_some() {
+                return self.of_fleet(&node, place).await;
+            }
             let projections = of_stores(place).await?;
             if self.json {
                 let all = json!({"state": "store", "projections": projections});
@@ -47,6 +57,64 @@ impl Status {
             return say(&serde_json::to_string_pretty(&report)?);
         }
         of_node(&report)
+    }
+
+    /// Of each shard, as its owner says.
+    async fn of_fleet(&self, node: &Node, place: Place<'_>) -> Outcome {
+        let fleet = Fleet::find(node, None, self.patience).await?;
+        let shards: Vec<_> = match place.shard {
+            Some(_) => vec![Node::of_shard(place)?.share.shard],
+            None => node.settings.layout()?.ids().collect(),
+        };
+        let asking = shards
+            .iter()
+            .map(|shard| fleet.ask::<Report>(*shard, Method::GET, "/status", None));
+        let (mut projections, mut rebuilds, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for (shard, answer) in shards.iter().zip(join_all(asking).await) {
+            match answer {
+                Ok(report) => {
+                    let of_shard = report.projections.into_iter();
+                    projections.extend(of_shard.map(|state| ProjectionReport {
+                        shard: Some(*shard),
+                        ..state
+                    }));
+                    rebuilds.extend(report.rebuilds.into_iter().map(|one| (*shard, one)));
+                }
+                Err(
+                    Unanswered::Away(why) | Unanswered::Unreached(why) | Unanswered::Refused(why),
+                ) => failed.push((*shard, why)),
+            }
+        }
+        if self.json {
+            let rebuilds: Vec<_> = rebuilds
+                .iter()
+                .map(|(shard, one)| json!({"shard": shard, "rebuild": one}))
+                .collect();
+            let failed: Vec<_> = failed
+                .iter()
+                .map(|(shard, why)| json!({"shard": shard, "why": why}))
+                .collect();
+            say(&serde_json::to_string_pretty(&json!({
+                "state": "fleet",
+                "projections": projections,
+                "rebuilds": rebuilds,
+                "failed": failed,
+            }))?)?;
+        } else {
+            table(&projections)?;
+            for (shard, one) in &rebuilds {
+                say(&format!("shard {shard}: {one}"))?;
+            }
+            for (shard, why) in &failed {
+                say(&format!(
+                    "shard {shard}: nobody says how it is: {why}\n  mend: start a node, or wait until its lease has run out (projection shards)"
+                ))?;
+            }
+        }
+        if failed.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(format!("{} of {} shards do not answer", failed.len(), shards.len()).into())
     }
 }
 

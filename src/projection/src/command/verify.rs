@@ -1,18 +1,36 @@
-//! `verify`: whether the views are what the stream makes, byte for byte.
+//! `verify`: whether the views are what the stream makes, byte for byte, in all shards or in one. A store here is read beside the node that owns it; where nodes share shards, each owner compares its own.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
+use futures::{StreamExt, stream};
+use reqwest::Method;
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Outcome, node::Node, say};
-use crate::rebuild::{JetStreamSources, Progress, RebuildOptions, Verified, verify};
+use super::{
+    Outcome,
+    fleet::Fleet,
+    node::{Node, Place},
+    rebuild::{Failure, Shown},
+    say,
+    seat::SHOWN_EVERY,
+    with_causes,
+};
+use crate::{
+    rebuild::{
+        JetStreamSources, Progress, RebuildOptions, VERIFY_PATH, Verification, Verified,
+        Verify as Asked, VerifyOutcome, verify,
+    },
+    shards::ShardId,
+};
 
 /// For views that are not what the stream makes.
 const DIFFERENT: u8 = 2;
+/// How many owners compare at a time.
+const AT_ONCE_MAX: usize = 32;
+/// How often a shard is asked for the same, as owners come and go.
+const ASKED_MAX: usize = 10;
 
 /// Compare views with what the stream makes, byte for byte. Ends with 2 where they differ.
 #[derive(Args)]
@@ -20,30 +38,89 @@ pub(super) struct Verify {
     /// The projection, which stands for what is served of it, or one generation such as account@2.
     projection: String,
     /// The folder for the second reading, which is removed; beside the store, unless given.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node")]
     scratch: Option<PathBuf>,
+    /// A node that runs, which passes on what is for others.
+    #[arg(long, value_name = "URL")]
+    node: Option<String>,
+    /// How long to wait for somebody who answers for a shard, such as while it moves to another node.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    patience: Duration,
     /// As one JSON document.
     #[arg(long)]
     json: bool,
 }
 
+/// What was found in one shard.
+struct Found {
+    shard: Option<ShardId>,
+    verified: Result<Verified, Failure>,
+}
+
 impl Verify {
-    pub(super) async fn run(self, node: &Node) -> Outcome {
+    pub(super) async fn run(self, place: Place<'_>) -> Outcome {
+        let node = Node::load(place)?;
+        let shards: Vec<_> = match place.shard {
+            Some(_) => vec![Node::of_shard(place)?.share.shard],
+            None => node.settings.layout()?.ids().collect(),
+        };
+        let named = |shard| node.has_shards().then_some(shard);
+        let again = format!("verify {}", self.projection);
+        let shown = Shown::new(self.json, shards.len() > 1, again);
+        let mut found = Vec::new();
+        if self.node.is_some() || node.settings.leases.is_some() {
+            let fleet = Fleet::find(&node, self.node.as_deref(), self.patience).await?;
+            let (this, fleet, shown) = (&self, &fleet, &shown);
+            let asking = stream::iter(shards).map(|shard| async move {
+                let shard_shown = named(shard);
+                let verified = this.by_owner(fleet, shard, shard_shown, shown).await;
+                Found {
+                    shard: shard_shown,
+                    verified,
+                }
+            });
+            found = asking.buffered(AT_ONCE_MAX).collect().await;
+        } else {
+            for shard in shards {
+                let place = Place {
+                    shard: Some(shard),
+                    ..place
+                };
+                let verified = self
+                    .here(&Node::of_shard(place)?, named(shard), &shown)
+                    .await;
+                let verified = verified.map_err(|error| Failure::new(with_causes(&*error)));
+                found.push(Found {
+                    shard: named(shard),
+                    verified,
+                });
+            }
+        }
+        if found.len() == 1 && place.shard.is_none() {
+            return self.tell_one(found.remove(0));
+        }
+        self.tell_all(&found)
+    }
+
+    /// Of the store of a shard here.
+    async fn here(
+        &self,
+        node: &Node,
+        shard: Option<ShardId>,
+        shown: &Shown,
+    ) -> Result<Verified, Box<dyn std::error::Error>> {
         let store = node.readable()?;
         let batch = RebuildOptions::of(&node.settings).batch;
         let options = node.options().with_batches(batch);
-        let scratch = self.scratch.unwrap_or_else(|| {
+        let scratch = self.scratch.clone().unwrap_or_else(|| {
             let mut beside = node.settings.storage_path.clone().into_os_string();
             beside.push(format!(".verify-{}", std::process::id()));
             beside.into()
         });
-        let mut last = 0;
+        let mut steps = Steps::default();
         let mut show = |progress: Progress| {
-            // A line for each twentieth of the way.
-            let step = progress.done * 20 / progress.total.max(1);
-            if step > last && !self.json {
-                last = step;
-                let _ = writeln!(io::stderr(), "{progress}");
+            if steps.is_due(&progress) && !self.json {
+                shown.progress(shard, &progress);
             }
         };
         let sources = JetStreamSources::new(&node.settings);
@@ -55,22 +132,133 @@ impl Verify {
             &self.projection,
             &scratch,
             &mut show,
+        );
+        Ok(verified.await?)
+    }
+
+    /// By the node that owns the shard, whoever that is meanwhile.
+    async fn by_owner(
+        &self,
+        fleet: &Fleet,
+        shard: ShardId,
+        named: Option<ShardId>,
+        shown: &Shown,
+    ) -> Result<Verified, Failure> {
+        let asked = Asked {
+            projection: self.projection.clone(),
+            id: format!("v-{:08x}", fastrand::u32(..)),
+        };
+        let unanswered = |error| shown.unanswered(named, error);
+        let mut ticks = interval(SHOWN_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut steps = Steps::default();
+        for _ in 0..ASKED_MAX {
+            let body = serde_json::to_value(&asked).expect("text is always JSON");
+            let begun = fleet.ask(shard, Method::POST, VERIFY_PATH, Some(body));
+            let _: Verification = begun.await.map_err(unanswered)?;
+            loop {
+                ticks.tick().await;
+                let last = fleet.ask(shard, Method::GET, VERIFY_PATH, None);
+                let last: Option<Verification> = last.await.map_err(unanswered)?;
+                // Where it is not there, the shard has another owner, who is asked for the same.
+                let Some(last) = last.filter(|last| last.asked.id == asked.id) else {
+                    break;
+                };
+                match last.outcome {
+                    Some(VerifyOutcome::Verified(verified)) => return Ok(verified),
+                    // It ended with its tenure, and is asked for again from the next owner.
+                    Some(VerifyOutcome::Stopped) => break,
+                    Some(VerifyOutcome::Failed { why }) => return Err(Failure::new(why)),
+                    None => {}
+                }
+                if let Some(progress) = last.progress.filter(|progress| steps.is_due(progress))
+                    && !self.json
+                {
+                    shown.progress(named, &progress);
+                }
+            }
+        }
+        Err(
+            Failure::new("the shard does not stay with one node for long enough")
+                .mended("projection shards"),
         )
-        .await?;
+    }
+
+    fn tell_one(&self, found: Found) -> Outcome {
+        let verified = found.verified.map_err(|failure| failure.why)?;
         if self.json {
             say(&serde_json::to_string_pretty(&verified)?)?;
         } else {
-            tell(&verified)?;
+            tell(&verified, "")?;
         }
-        Ok(if verified.is_right() {
-            ExitCode::SUCCESS
+        Ok(code(verified.is_right()))
+    }
+
+    fn tell_all(&self, found: &[Found]) -> Outcome {
+        #[derive(Serialize)]
+        struct OfShard<'a> {
+            shard: Option<ShardId>,
+            verified: Option<&'a Verified>,
+            failed: Option<&'a Failure>,
+        }
+        if self.json {
+            let shards = found.iter().map(|found| OfShard {
+                shard: found.shard,
+                verified: found.verified.as_ref().ok(),
+                failed: found.verified.as_ref().err(),
+            });
+            let shards: Vec<_> = shards.collect();
+            say(&serde_json::to_string_pretty(
+                &serde_json::json!({ "shards": shards }),
+            )?)?;
         } else {
-            DIFFERENT.into()
-        })
+            for found in found {
+                let shard = found.shard.unwrap_or_default();
+                match &found.verified {
+                    Ok(verified) => tell(verified, &format!("shard {shard}: "))?,
+                    Err(failure) => {
+                        let mend = failure.mend.iter().map(|mend| format!("\n  mend: {mend}"));
+                        let mend: String = mend.collect();
+                        say(&format!("shard {shard}: failed: {}{mend}", failure.why))?
+                    }
+                };
+            }
+        }
+        let failed = found.iter().filter(|found| found.verified.is_err()).count();
+        if failed > 0 {
+            return Err(format!("{failed} of {} shards were not compared", found.len()).into());
+        }
+        let mut all = found
+            .iter()
+            .filter_map(|found| found.verified.as_ref().ok());
+        Ok(code(all.all(Verified::is_right)))
     }
 }
 
-fn tell(verified: &Verified) -> Outcome {
+fn code(right: bool) -> ExitCode {
+    if right {
+        ExitCode::SUCCESS
+    } else {
+        DIFFERENT.into()
+    }
+}
+
+/// A line for each twentieth of the way.
+#[derive(Default)]
+struct Steps {
+    last: u64,
+}
+
+impl Steps {
+    fn is_due(&mut self, progress: &Progress) -> bool {
+        let step = progress.done * 20 / progress.total.max(1);
+        let due = step > self.last;
+        self.last = self.last.max(step);
+        due
+    }
+}
+
+fn tell(verified: &Verified, of_shard: &str) -> Outcome {
     for difference in &verified.differences {
         let shown = |bytes: &Option<String>| bytes.clone().unwrap_or_else(|| "nothing".to_owned());
         let note = if difference.quarantined {
@@ -78,7 +266,7 @@ fn tell(verified: &Verified) -> Outcome {
         } else {
             ""
         };
-        say(&format!("{}{note}", difference.key))?;
+        say(&format!("{of_shard}{}{note}", difference.key))?;
         say(&format!("  stored:   {}", shown(&difference.stored)))?;
         say(&format!("  replayed: {}", shown(&difference.replayed)))?;
     }
@@ -88,7 +276,7 @@ fn tell(verified: &Verified) -> Outcome {
         "WRONG"
     };
     say(&format!(
-        "{} at event {}: {} views, {} differ, {} of them because of events in quarantine: {verdict}",
+        "{of_shard}{} at event {}: {} views, {} differ, {} of them because of events in quarantine: {verdict}",
         verified.generation, verified.floor, verified.views, verified.different, verified.excused
     ))
 }

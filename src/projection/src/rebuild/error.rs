@@ -70,6 +70,14 @@ pub enum RebuildError {
         /// Of which type.
         view_type: ViewType,
     },
+    /// Another generation is served than whoever asks has seen.
+    #[error("{table} is not served any more, {served} is: look again")]
+    NotServed {
+        /// What was seen.
+        table: ViewTable,
+        /// What is served.
+        served: u32,
+    },
     /// Views are being exchanged.
     #[error("{scope} of {view_type} are being exchanged; wait until that is done")]
     Exchanging {

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{Command, Done, NodeHandle, Progress, RebuildError};
+use super::{Command, Cutover, Done, NodeHandle, Progress, RebuildError};
 use crate::{http::ApiError, storage::StorageError, types::Generations};
 
 /// Where it is.
@@ -21,6 +21,9 @@ pub struct Rebuilds {
     pub types: Vec<TypeRebuilds>,
     /// What is made, and what is over.
     pub progress: Vec<Progress>,
+    /// Whether an operator decides when a generation is served.
+    #[serde(default)]
+    pub cutover_by_command: bool,
 }
 
 /// The generations of one type.
@@ -50,6 +53,7 @@ async fn show(State(node): State<NodeHandle>) -> Result<Json<Rebuilds>, ApiError
     Ok(Json(Rebuilds {
         types: types.collect(),
         progress: node.progress().borrow().clone(),
+        cutover_by_command: node.cutover() == Cutover::Command,
     }))
 }
 
@@ -90,6 +94,12 @@ pub enum RemoteError {
         /// Why not.
         #[source]
         source: reqwest::Error,
+    },
+    /// Nobody answers for the shard at the moment.
+    #[error("{message}")]
+    Away {
+        /// What was said.
+        message: String,
     },
     /// It does not do it.
     #[error("{message}")]
@@ -150,7 +160,17 @@ impl Remote {
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;
-        let refused = |message: String| RemoteError::Refused { message };
+        let passes = matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::MISDIRECTED_REQUEST
+        );
+        let refused = |message: String| {
+            if passes {
+                RemoteError::Away { message }
+            } else {
+                RemoteError::Refused { message }
+            }
+        };
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 refused(format!(

@@ -71,6 +71,7 @@ pub struct Node {
 #[derive(Clone)]
 pub struct NodeHandle {
     store: Arc<ViewStore>,
+    cutover: Cutover,
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<ShardStatus>,
     progress: watch::Receiver<Vec<Progress>>,
@@ -109,6 +110,11 @@ impl NodeHandle {
         let sent = self.requests.send(Request::Do { command, answer }).await;
         sent.map_err(|_| RebuildError::NodeEnded)?;
         answered.await.map_err(|_| RebuildError::NodeEnded)?
+    }
+
+    /// Who decides that a generation is served.
+    pub fn cutover(&self) -> Cutover {
+        self.cutover
     }
 
     /// What is served, as it goes on.
@@ -167,6 +173,7 @@ impl Node {
         };
         let handle = NodeHandle {
             store,
+            cutover: node.options.cutover,
             requests,
             status: node.status.subscribe(),
             progress: node.progress.subscribe(),

@@ -52,18 +52,53 @@ pub fn begin(
     state: GenerationState,
     from: u64,
 ) -> Result<ViewTable, RebuildError> {
+    begin_as(store, projection, state, from, None)
+}
+
+/// The same as a part of the rebuild `id`.
+pub(super) fn begin_as(
+    store: &ViewStore,
+    projection: &Projection,
+    state: GenerationState,
+    from: u64,
+    id: Option<&str>,
+) -> Result<ViewTable, RebuildError> {
     let view_type = &projection.table.view_type;
     store.change_generations(view_type, |change| {
         let mut generations = known(change, view_type)?;
         let number = generations.next().max(projection.table.generation);
         let mut begun = Generation::new(state.clone(), projection.program.hash());
         begun.from = from;
+        begun.rebuild = id.map(str::to_owned);
         generations.kept.insert(number, begun);
         // What an interrupted attempt may have left under that number.
         change.clear(number)?;
         keep_text(change, projection)?;
         change.set(&generations)?;
         Ok(table(view_type, number))
+    })
+}
+
+/// Takes a generation that is being made into the rebuild `id`, unless it is of one already. Says of which it is.
+///
+/// # Errors
+/// It is not there, or the store.
+pub(super) fn join(
+    store: &ViewStore,
+    table: &ViewTable,
+    id: Option<&str>,
+) -> Result<Option<String>, RebuildError> {
+    store.change_generations(&table.view_type, |change| {
+        let mut generations = known(change, &table.view_type)?;
+        kept(&generations, table)?;
+        let kept = generations.kept.get_mut(&table.generation);
+        let kept = kept.expect("it was there just now");
+        if kept.rebuild.is_some() || id.is_none() {
+            return Ok(kept.rebuild.clone());
+        }
+        kept.rebuild = id.map(str::to_owned);
+        change.set(&generations)?;
+        Ok(id.map(str::to_owned))
     })
 }
 
@@ -111,9 +146,25 @@ pub fn roll_back(
     view_type: &ViewType,
     now: SystemTime,
 ) -> Result<ViewTable, RebuildError> {
+    roll_back_from(store, view_type, None, now)
+}
+
+/// The same where `from` is served, if it is given.
+pub(super) fn roll_back_from(
+    store: &ViewStore,
+    view_type: &ViewType,
+    from: Option<u32>,
+    now: SystemTime,
+) -> Result<ViewTable, RebuildError> {
     store.change_generations(view_type, |change| {
         let mut generations = known(change, view_type)?;
         refuse_exchange(&generations, view_type)?;
+        if let Some(from) = from.filter(|from| *from != generations.served) {
+            return Err(RebuildError::NotServed {
+                table: table(view_type, from),
+                served: generations.served,
+            });
+        }
         let back = generations.roll_back(now);
         let number = back.ok_or_else(|| RebuildError::NoWayBack {
             view_type: view_type.clone(),

@@ -1,8 +1,10 @@
 //! Verification: the events once more into a store of its own, and then both compared, byte for byte.
 
+mod asked;
+
 use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,13 +19,15 @@ use crate::{
     types::ViewTable,
 };
 
+pub use asked::{PATH, Verification, Verifier, Verify, VerifyOutcome};
+
 /// How many differences are kept to be shown; all are counted.
 const SHOWN_MAX: usize = 10;
 /// How many views are compared at a time.
 const COMPARED_AT_ONCE: usize = 1_000;
 
 /// What a comparison found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// What was compared, such as `account@2`.
     pub generation: String,
@@ -47,7 +51,7 @@ impl Verified {
 }
 
 /// A view that is not what the stream makes of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Its key in the table: `{tenant}:{id}`.
     pub key: String,
@@ -74,6 +78,25 @@ pub async fn verify(
     scratch: &Path,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Verified, RebuildError> {
+    let never = CancellationToken::new();
+    verify_until(
+        store, manifest, options, sources, name, scratch, progress, &never,
+    )
+    .await
+}
+
+/// The same, unless `stop` is cancelled before its end.
+#[expect(clippy::too_many_arguments, reason = "each is another thing")]
+async fn verify_until(
+    store: &ViewStore,
+    manifest: &ProjectionManifest,
+    options: &ShardOptions,
+    sources: &dyn Sources,
+    name: &str,
+    scratch: &Path,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    stop: &CancellationToken,
+) -> Result<Verified, RebuildError> {
     /// As often as a node that is faster than its verification may run away from it.
     const CHASES_MAX: usize = 5;
     /// So few that they are read while the store is held as it is.
@@ -86,7 +109,6 @@ pub async fn verify(
         .map_or(1, |kept| kept.from);
     remove(scratch)?;
     let replayed = Arc::new(ViewStore::open(scratch, scratch_options())?);
-    let stop = CancellationToken::new();
     let shown = Progress::new(table.to_string(), Purpose::Verify);
     let mut first = sources.replay().await?;
     begin_at(&replayed, &projection, options, &mut *first, from).await?;
@@ -95,7 +117,7 @@ pub async fn verify(
         store: &replayed,
         projection: &projection,
         options,
-        stop: &stop,
+        stop,
         shown: shown.clone(),
     };
     for _ in 0..CHASES_MAX {

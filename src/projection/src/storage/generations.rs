@@ -158,8 +158,11 @@ impl GenerationChange<'_> {
     /// # Errors
     /// The store cannot be written.
     pub fn forget(&mut self, generation: u32) -> Result<(), StorageError> {
-        self.clear(generation)?;
         let table = self.table(generation);
+        for name in tables::all_of(&table) {
+            self.tables.remove(&name)?;
+        }
+        self.forget_checkpoint(generation)?;
         index::forget(self.tables, &table)
     }
 

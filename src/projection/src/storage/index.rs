@@ -51,7 +51,7 @@ impl ViewStore {
         {
             return Ok(());
         }
-        self.kv.write(&mut |kv| {
+        self.write(&mut |kv| {
             let mut indexes = Vec::new();
             for field in fields {
                 let known = found
@@ -66,12 +66,12 @@ impl ViewStore {
                 });
             }
             for index in found.iter().filter(|index| !fields.contains(&index.field)) {
-                kv.clear(&tables::index(table, &index.field))?;
+                kv.remove(&tables::index(table, &index.field))?;
             }
             declare(kv, table, &indexes)
         })?;
         self.enter_all(table)?;
-        self.kv.write(&mut |kv| {
+        self.write(&mut |kv| {
             let mut indexes = declared(kv, table)?;
             for index in &mut indexes {
                 index.ready = true;
@@ -99,7 +99,7 @@ impl ViewStore {
                 return Ok(());
             };
             from = [&last[..], b"\0"].concat();
-            self.kv.write(&mut |kv| {
+            self.write(&mut |kv| {
                 let mut entries = Entries::new(declared(kv, table)?, |index| !index.ready);
                 for key in &keys {
                     // As it is now, and not as it was when its key was read.
@@ -138,6 +138,9 @@ pub(super) fn clear(kv: &mut dyn KvWrite, table: &ViewTable) -> Result<(), Stora
 
 /// Lets a table, whose views are removed, have no indexes any more.
 pub(super) fn forget(kv: &mut dyn KvWrite, table: &ViewTable) -> Result<(), StorageError> {
+    for index in declared(kv, table)? {
+        kv.remove(&tables::index(table, &index.field))?;
+    }
     declare(kv, table, &[])
 }
 

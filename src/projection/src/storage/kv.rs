@@ -47,4 +47,7 @@ pub(super) trait KvWrite {
 
     /// Removes everything from `table`.
     fn clear(&mut self, table: &str) -> Result<(), StorageError>;
+
+    /// Removes `table` with everything in it: what it takes is there for another one.
+    fn remove(&mut self, table: &str) -> Result<(), StorageError>;
 }

@@ -5,35 +5,36 @@
 //!
 //! Without the write map, because there a full disk is a signal that kills, and never without syncs of any kind, because that does not survive a crash.
 
+mod named;
+
 use std::{
     borrow::Cow,
-    collections::HashMap,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use signet_libmdbx::{
-    Database, DatabaseFlags, Environment, EnvironmentFlags, Geometry, MdbxError, Mode, ReadError,
-    SyncMode, WriteFlags,
+    Database, Environment, EnvironmentFlags, Geometry, MdbxError, Mode, ReadError, SyncMode,
+    WriteFlags,
     tx::aliases::{RoTxUnsync, RwTxUnsync},
 };
 
+use self::named::Tables;
 use super::{
     EngineError, StorageError, StoreOptions, Visit,
     kv::{Entries, Kv, KvRead, KvWrite},
 };
 use crate::settings::Durability;
 
-/// Three tables for each generation of each type of view, one for each of its indexes, and the checkpoints.
+/// Three tables for each generation of each type of view that is kept, one for each of its indexes, and some of the store itself.
 const TABLES_MAX: usize = 1_024;
-
-/// Handles by the names of their tables.
-type Handles = HashMap<String, Database>;
 
 pub(super) struct Mdbx {
     environment: Environment,
-    /// Those that every transaction from now on may use.
-    handles: RwLock<Arc<Handles>>,
+    /// Those that every transaction from now on may use. Whoever begins one holds it still, and so does a commit that changes it: no transaction has the tables of another moment.
+    tables: RwLock<Arc<Tables>>,
+    /// Another process writes, and gives tables other names meanwhile.
+    only_reads: bool,
 }
 
 impl Mdbx {
@@ -70,52 +71,35 @@ impl Mdbx {
             .set_flags(flags)
             .open(folder);
         let environment = opened.map_err(|error| classify("open", error))?;
-        let handles = open_all(&environment)?;
+        let failed = |error| classify("open a table", error);
+        let transaction = environment.begin_ro_unsync().map_err(failed)?;
+        let tables = Tables::open(&transaction)?;
+        transaction.commit().map_err(failed)?;
         Ok(Self {
             environment,
-            handles: RwLock::new(Arc::new(handles)),
+            tables: RwLock::new(Arc::new(tables)),
+            only_reads: matches!(mode, Mode::ReadOnly),
         })
     }
 
-    fn handles(&self) -> Arc<Handles> {
-        Arc::clone(&self.handles.read().unwrap_or_else(PoisonError::into_inner))
+    fn tables(&self) -> RwLockReadGuard<'_, Arc<Tables>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Opens every table that is there.
-fn open_all(environment: &Environment) -> Result<Handles, StorageError> {
-    let failed = |error| classify("open a table", error);
-    let transaction = environment.begin_ro_unsync().map_err(failed)?;
-    let mut names = Vec::new();
-    {
-        // The names of tables are the keys of the table without a name.
-        let root = transaction.open_db_no_cache(None).map_err(failed)?;
-        let mut cursor = transaction.cursor(root).map_err(failed)?;
-        let mut entries = cursor
-            .iter_start::<Cow<'_, [u8]>, Cow<'_, [u8]>>()
-            .map_err(unreadable)?;
-        while let Some((name, _)) = entries.borrow_next().map_err(unreadable)? {
-            names.extend(String::from_utf8(name.into_owned()));
-        }
-    }
-    let mut handles = Handles::new();
-    for name in names {
-        let table = transaction.open_db_no_cache(Some(&name)).map_err(failed)?;
-        handles.insert(name, table);
-    }
-    transaction.commit().map_err(failed)?;
-    Ok(handles)
 }
 
 impl Kv for Mdbx {
     fn read(&self) -> Result<Box<dyn KvRead + '_>, StorageError> {
-        // First the handles: one that comes after the transaction is not for it.
-        let handles = self.handles();
+        let tables = self.tables();
         let transaction = self.environment.begin_ro_unsync();
         let transaction = transaction.map_err(|error| classify("begin to read", error))?;
+        let tables = if self.only_reads {
+            Arc::new(tables.as_in(&transaction)?)
+        } else {
+            Arc::clone(&tables)
+        };
         Ok(Box::new(Read {
             transaction,
-            handles,
+            tables,
         }))
     }
 
@@ -125,28 +109,28 @@ impl Kv for Mdbx {
     ) -> Result<(), StorageError> {
         let transaction = self.environment.begin_rw_unsync();
         let transaction = transaction.map_err(|error| classify("begin to write", error))?;
-        // There is one writer at a time, so nobody else adds handles from here on.
+        // There is one writer at a time, so nobody else changes the tables from here on.
         let mut write = Write {
             transaction,
-            handles: self.handles(),
-            created: Handles::new(),
+            tables: Arc::clone(&self.tables()),
+            changed: false,
         };
         // Dropped without a commit, the transaction is undone.
         change(&mut write)?;
         let Write {
             transaction,
-            handles,
-            created,
+            tables,
+            changed,
         } = write;
+        let mut of_all = changed.then(|| {
+            let of_all = self.tables.write();
+            of_all.unwrap_or_else(PoisonError::into_inner)
+        });
         transaction
             .commit()
             .map_err(|error| classify("commit", error))?;
-        if !created.is_empty() {
-            let all = handles
-                .iter()
-                .map(|(name, table)| (name.clone(), *table))
-                .chain(created);
-            *self.handles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all.collect());
+        if let Some(of_all) = &mut of_all {
+            **of_all = tables;
         }
         Ok(())
     }
@@ -168,22 +152,22 @@ impl Kv for Mdbx {
 
 struct Read {
     transaction: RoTxUnsync,
-    handles: Arc<Handles>,
+    tables: Arc<Tables>,
 }
 
 impl KvRead for Read {
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(table) = self.handles.get(table) else {
+        let Some(table) = self.tables.get(table) else {
             return Ok(None);
         };
         self.transaction.get(table.dbi(), key).map_err(unreadable)
     }
 
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
-        let Some(table) = self.handles.get(table) else {
+        let Some(table) = self.tables.get(table) else {
             return Ok(());
         };
-        let cursor = self.transaction.cursor(*table);
+        let cursor = self.transaction.cursor(table);
         let mut cursor = cursor.map_err(|error| classify("read", error))?;
         let entries = cursor.iter_from::<Cow<'_, [u8]>, Cow<'_, [u8]>>(from);
         let mut entries = entries.map_err(unreadable)?;
@@ -196,10 +180,10 @@ impl KvRead for Read {
     }
 
     fn range_back(&self, table: &str, before: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
-        let Some(table) = self.handles.get(table) else {
+        let Some(table) = self.tables.get(table) else {
             return Ok(());
         };
-        let cursor = self.transaction.cursor(*table);
+        let cursor = self.transaction.cursor(table);
         let mut cursor = cursor.map_err(|error| classify("read", error))?;
         let behind: Entry<'_> = cursor.set_range(before).map_err(unreadable)?;
         let mut entry: Entry<'_> = match behind {
@@ -220,28 +204,22 @@ type Entry<'t> = Option<(Cow<'t, [u8]>, Cow<'t, [u8]>)>;
 
 struct Write {
     transaction: RwTxUnsync,
-    handles: Arc<Handles>,
-    created: Handles,
+    tables: Arc<Tables>,
+    /// Whether the tables are others than those of all.
+    changed: bool,
 }
 
 impl Write {
     fn table(&self, name: &str) -> Option<Database> {
-        self.handles
-            .get(name)
-            .or_else(|| self.created.get(name))
-            .copied()
+        self.tables.get(name)
     }
 
     fn table_or_new(&mut self, name: &str) -> Result<Database, StorageError> {
         if let Some(table) = self.table(name) {
             return Ok(table);
         }
-        let created = self
-            .transaction
-            .create_db(Some(name), DatabaseFlags::empty());
-        let created = created.map_err(|error| classify("create a table", error))?;
-        self.created.insert(name.to_owned(), created);
-        Ok(created)
+        self.changed = true;
+        Arc::make_mut(&mut self.tables).make(&self.transaction, name)
     }
 }
 
@@ -267,6 +245,14 @@ impl KvWrite for Write {
             written.map_err(|error| classify("write", error))?;
         }
         Ok(())
+    }
+
+    fn remove(&mut self, table: &str) -> Result<(), StorageError> {
+        if self.table(table).is_none() {
+            return Ok(());
+        }
+        self.changed = true;
+        Arc::make_mut(&mut self.tables).remove(&self.transaction, table)
     }
 
     fn clear(&mut self, table: &str) -> Result<(), StorageError> {
@@ -309,5 +295,127 @@ fn classify(operation: &'static str, error: MdbxError) -> StorageError {
         | MdbxError::Permission
         | MdbxError::WriteTransactionUnsupportedInReadOnlyMode => StorageError::ReadOnly { source },
         _ => StorageError::Engine { operation, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn open(folder: &Path) -> Mdbx {
+        let options = StoreOptions {
+            engine: crate::settings::Engine::Mdbx,
+            bytes_max: 64 << 20,
+            durability: Durability::Interval(std::time::Duration::from_mins(1)),
+        };
+        Mdbx::open(folder, options).unwrap()
+    }
+
+    fn put(tables: &mut dyn KvWrite, name: &str, value: &[u8]) {
+        let mut entries = [(&b"k"[..], Some(value))].into_iter();
+        tables.put_all(name, &mut entries).unwrap();
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(u8, u8),
+        Remove(u8),
+        /// Undone: the process thinks of something else in the middle.
+        Undone(u8),
+        Reopen,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            5 => (0..12_u8, any::<u8>()).prop_map(|(name, value)| Step::Put(name, value)),
+            4 => (0..12_u8).prop_map(Step::Remove),
+            1 => (0..12_u8).prop_map(Step::Undone),
+            1 => Just(Step::Reopen),
+        ];
+        proptest::collection::vec(step, 1..80)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn names_mean_what_was_put_under_them_and_there_are_never_more_tables_than_names_at_once(steps in steps()) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = open(folder.path());
+            let mut model = std::collections::BTreeMap::<u8, u8>::new();
+            let mut most = 0;
+            for step in steps {
+                match step {
+                    Step::Put(name, value) => {
+                        store.write(&mut |tables| {
+                            put(tables, &format!("t{name}"), &[value]);
+                            Ok(())
+                        }).unwrap();
+                        model.insert(name, value);
+                    }
+                    Step::Remove(name) => {
+                        store.write(&mut |tables| tables.remove(&format!("t{name}"))).unwrap();
+                        model.remove(&name);
+                    }
+                    Step::Undone(name) => {
+                        let undone = store.write(&mut |tables| {
+                            tables.remove(&format!("t{name}"))?;
+                            put(tables, "u", b"u");
+                            Err(StorageError::Refused)
+                        });
+                        prop_assert!(undone.is_err());
+                    }
+                    Step::Reopen => {
+                        drop(store);
+                        store = open(folder.path());
+                    }
+                }
+                most = most.max(model.len());
+                let mut readers = vec![store.read().unwrap()];
+                let fresh = Mdbx::open_to_read(folder.path());
+                if let Ok(fresh) = &fresh {
+                    readers.push(fresh.read().unwrap());
+                }
+                for read in readers {
+                    for name in 0..12_u8 {
+                        let found = read.get(&format!("t{name}"), b"k").unwrap();
+                        prop_assert_eq!(found, model.get(&name).map(|value| vec![*value]));
+                    }
+                    prop_assert_eq!(read.get("u", b"k").unwrap(), None);
+                }
+                prop_assert!(store.tables().count() <= most, "{} of {most}", store.tables().count());
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_began_before_a_table_got_another_name_sees_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let write = |change: &mut dyn FnMut(&mut dyn KvWrite)| {
+            store
+                .write(&mut |tables| {
+                    change(tables);
+                    Ok(())
+                })
+                .unwrap();
+        };
+        write(&mut |tables| put(tables, "old", b"1"));
+        let other = Mdbx::open_to_read(folder.path()).unwrap();
+        let (before, of_other) = (store.read().unwrap(), other.read().unwrap());
+        write(&mut |tables| tables.remove("old").unwrap());
+        write(&mut |tables| put(tables, "new", b"2"));
+        for read in [&before, &of_other] {
+            assert_eq!(read.get("old", b"k").unwrap().as_deref(), Some(&b"1"[..]));
+            assert_eq!(read.get("new", b"k").unwrap(), None);
+        }
+        // The process that only reads has opened nothing since, and the name is another one.
+        drop((before, of_other));
+        for read in [store.read().unwrap(), other.read().unwrap()] {
+            assert_eq!(read.get("old", b"k").unwrap(), None);
+            assert_eq!(read.get("new", b"k").unwrap().as_deref(), Some(&b"2"[..]));
+        }
     }
 }

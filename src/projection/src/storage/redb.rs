@@ -230,6 +230,10 @@ impl KvWrite for Write<'_> {
         Ok(())
     }
 
+    fn remove(&mut self, table: &str) -> Result<(), StorageError> {
+        self.clear(table)
+    }
+
     fn clear(&mut self, table: &str) -> Result<(), StorageError> {
         self.transaction
             .delete_table(definition(table))

@@ -45,6 +45,9 @@ pub struct Generation {
     /// The first sequence that it is made of.
     #[serde(default = "first_of_all")]
     pub from: u64,
+    /// The rebuild that it was begun by, which is the same in all shards of a stream; `None` where it was begun by the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<String>,
 }
 
 /// What a generation is there for.
@@ -218,6 +221,7 @@ impl Generation {
             program: program.to_owned(),
             rebuilding: None,
             from: first_of_all(),
+            rebuild: None,
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::{
         only,
         records::{self, blocking},
     },
-    types::{GenerationState, Scope, ViewTable, ViewType},
+    storage::ViewStore,
+    types::{Generation, GenerationState, Generations, Scope, ViewTable, ViewType},
 };
 
 /// What a node can be asked for.
@@ -26,6 +27,9 @@ pub enum Command {
         /// The first event that it is made of.
         #[serde(default = "first")]
         from: u64,
+        /// What the rebuild is called in all shards. Asked for again by the same name, it is not begun a second time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
     },
     /// Remove the views that are served, and make them again.
     RebuildInPlace {
@@ -48,6 +52,9 @@ pub enum Command {
     Rollback {
         /// The projection.
         projection: String,
+        /// What is served now: nothing is done where it is another one, so that whoever asks twice goes back once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u32>,
     },
     /// Give a generation up, and clear it.
     Retire {
@@ -69,6 +76,9 @@ pub struct Done {
     pub what: String,
     /// Whether it goes on, and the progress of the generation shows when it is over.
     pub goes_on: bool,
+    /// The rebuild that the generation is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<String>,
 }
 
 impl Done {
@@ -77,7 +87,12 @@ impl Done {
             generation: table.to_string(),
             what: what.to_owned(),
             goes_on: false,
+            rebuild: None,
         }
+    }
+
+    fn of(self, rebuild: Option<String>) -> Self {
+        Self { rebuild, ..self }
     }
 
     fn begun(table: &ViewTable, what: &str) -> Self {
@@ -95,24 +110,37 @@ impl Node {
         command: Command,
     ) -> Result<Done, RebuildError> {
         match command {
-            Command::Rebuild { projection, from } => self.rebuild(work, &projection, from).await,
+            Command::Rebuild {
+                projection,
+                from,
+                id,
+            } => self.rebuild(work, &projection, from, id).await,
             Command::RebuildInPlace { projection } => self.in_place(work, &projection).await,
             Command::RebuildPart { projection, scope } => {
                 self.rebuild_part(work, &projection, scope).await
             }
             Command::Cutover { projection } => self.cut_over(work, &projection).await,
-            Command::Rollback { projection } => self.roll_back(work, &projection).await,
+            Command::Rollback { projection, from } => self.roll_back(work, &projection, from).await,
             Command::Retire { generation } => self.retire(work, &generation).await,
         }
     }
 
-    async fn rebuild(&self, work: &mut Work, name: &str, from: u64) -> Result<Done, RebuildError> {
+    async fn rebuild(
+        &self,
+        work: &mut Work,
+        name: &str,
+        from: u64,
+        id: Option<String>,
+    ) -> Result<Done, RebuildError> {
         let wanted = wanted(&self.manifest, name)?.clone();
         let view_type = wanted.table.view_type.clone();
         let found = self.store.snapshot()?.generations(&view_type)?;
         let found = found.ok_or(RebuildError::NothingServed {
             view_type: view_type.clone(),
         })?;
+        if let Some(done) = made_already(&view_type, &found, id.as_deref()) {
+            return Ok(done);
+        }
         let hash = wanted.program.hash();
         let shadows = found
             .kept
@@ -127,18 +155,22 @@ impl Node {
             if kept.program == hash && kept.from == from && !failed {
                 work.jobs.insert(shadow.clone());
                 work.stale = true;
-                return Ok(Done::begun(&shadow, "goes on being made"));
+                let joined = shadow.clone();
+                let joining = move |store: &ViewStore| records::join(store, &joined, id.as_deref());
+                let rebuild = blocking(&self.store, joining).await?;
+                return Ok(Done::begun(&shadow, "goes on being made").of(rebuild));
             }
             work.stop_beside(&shadow).await;
             blocking(&self.store, move |store| records::retire(store, &shadow)).await?;
         }
+        let rebuild = id.clone();
         let begun = blocking(&self.store, move |store| {
-            records::begin(store, &wanted, GenerationState::Shadow, from)
+            records::begin_as(store, &wanted, GenerationState::Shadow, from, id.as_deref())
         });
         let table = begun.await?;
         work.jobs.insert(table.clone());
         work.stale = true;
-        Ok(Done::begun(&table, "is being made"))
+        Ok(Done::begun(&table, "is being made").of(rebuild))
     }
 
     async fn in_place(&self, work: &mut Work, name: &str) -> Result<Done, RebuildError> {
@@ -234,11 +266,16 @@ impl Node {
         }
     }
 
-    async fn roll_back(&self, work: &mut Work, name: &str) -> Result<Done, RebuildError> {
+    async fn roll_back(
+        &self,
+        work: &mut Work,
+        name: &str,
+        from: Option<u32>,
+    ) -> Result<Done, RebuildError> {
         let of_type = name.rsplit_once('@').map_or(name, |(of_type, _)| of_type);
         let view_type = ViewType::from(of_type);
         let back = blocking(&self.store, move |store| {
-            records::roll_back(store, &view_type, SystemTime::now())
+            records::roll_back_from(store, &view_type, from, SystemTime::now())
         });
         let table = back.await?;
         work.stale = true;
@@ -256,6 +293,20 @@ impl Node {
         work.stale = true;
         Ok(Done::begun(&table, "is being cleared"))
     }
+}
+
+/// What has become of the rebuild `id` here, where it is made to its end.
+fn made_already(view_type: &ViewType, found: &Generations, id: Option<&str>) -> Option<Done> {
+    let id = id?;
+    let of_it = |kept: &Generation| kept.rebuild.as_deref() == Some(id);
+    let (number, kept) = found.kept.iter().rfind(|(_, kept)| of_it(kept))?;
+    let what = match kept.state {
+        GenerationState::Served => "is served already",
+        GenerationState::Old { .. } | GenerationState::Rejected { .. } => "was served already",
+        _ => return None,
+    };
+    let table = records::table(view_type, *number);
+    Some(Done::now(&table, what).of(kept.rebuild.clone()))
 }
 
 /// The table that a text such as `account@2` names.
