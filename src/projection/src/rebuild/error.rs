@@ -86,6 +86,19 @@ pub enum RebuildError {
         /// Which.
         scope: Scope,
     },
+    /// Some views were exchanged, and others not yet.
+    #[error(
+        "{scope} of {view_type} are not all exchanged yet; nothing else is written to them before"
+    )]
+    Unfinished {
+        /// Of which type.
+        view_type: ViewType,
+        /// Which.
+        scope: Scope,
+        /// Why it did not go on.
+        #[source]
+        source: StorageError,
+    },
     /// The text of the program is not known.
     #[error("the program of {table} is not in the manifest, and its text was not kept")]
     NoProgram {

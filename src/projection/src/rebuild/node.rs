@@ -2,9 +2,10 @@
 //!
 //! Whatever changes what there is to do is written to the store first, and then the line-up is worked out anew from there. So a node that is killed goes on where it was.
 //!
-//! The tasks are in `work`, and what operators ask for is in `commands`.
+//! The tasks are in `work`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
 
 mod commands;
+mod exchanging;
 mod rest;
 mod work;
 
@@ -26,11 +27,9 @@ pub use self::{
     rest::Rest,
 };
 use super::{
-    Cutover, ExchangeLimits, Phase, Progress, Purpose, RebuildError, RebuildOptions, Sources,
-    finish_exchange,
+    Cutover, ExchangeLimits, Phase, Progress, RebuildError, RebuildOptions, Sources,
     lineup::{Lineup, lineup},
     records::{self, blocking},
-    replay::{self, Replay},
 };
 use crate::{
     manifest::ProjectionManifest,
@@ -92,6 +91,8 @@ struct Work {
     beside: Vec<BesideRun>,
     sides: Vec<SideRun>,
     retiring: Vec<ViewTable>,
+    /// Parts whose exchange has failed in a way that may pass.
+    unfinished: Vec<Progress>,
     over: Vec<Progress>,
     /// What was asked for, where the node is there for nothing else.
     jobs: BTreeSet<ViewTable>,
@@ -220,7 +221,6 @@ impl Node {
         work: &mut Work,
         stop: &CancellationToken,
     ) -> Result<(), RebuildError> {
-        self.take_up().await?;
         let mut looks =
             interval(Self::LOOKS_EVERY.min(self.options.settled.max(Duration::from_millis(5))));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -261,32 +261,14 @@ impl Node {
                 && run.progress().phase == Phase::CaughtUp
         };
         let mut beside = work.beside.iter();
-        let busy =
-            !work.sides.is_empty() || beside.any(|run| run.goes_on() && !waits_for_a_command(run));
+        let busy = !work.sides.is_empty()
+            || !work.unfinished.is_empty()
+            || beside.any(|run| run.goes_on() && !waits_for_a_command(run));
         match self.mode {
             NodeMode::Serving if self.stays => false,
             NodeMode::Serving => !busy && work.served.as_ref().is_some_and(ServedRun::has_ended),
             NodeMode::Job => work.asked && !busy && work.retiring.is_empty(),
         }
-    }
-
-    /// Finishes exchanges that a killed node has left, and gives up what it had on the side.
-    async fn take_up(&self) -> Result<(), RebuildError> {
-        let limits = self.limits();
-        blocking(&self.store, move |store| {
-            for view_type in store.snapshot()?.view_types()? {
-                finish_exchange(store, &view_type, limits)?;
-                let found = store.snapshot()?.generations(&view_type)?;
-                let sides = found.into_iter().flat_map(|found| found.kept);
-                for (number, kept) in sides {
-                    if let GenerationState::Side { .. } = kept.state {
-                        records::retire(store, &records::table(&view_type, number))?;
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await
     }
 
     fn limits(&self) -> ExchangeLimits {
@@ -297,6 +279,7 @@ impl Node {
 
     /// Brings what goes on to what the store says.
     async fn arrange(&self, work: &mut Work) -> Result<(), RebuildError> {
+        let taken_up = transient(self.take_up(work).await)?;
         let manifest = self.manifest.clone();
         let found = blocking(&self.store, move |store| lineup(store, &manifest)).await;
         let found = match found {
@@ -306,9 +289,15 @@ impl Node {
             }
             found => found?,
         };
-        work.stale = false;
+        // Until everything is taken up, it is tried again at each look.
+        work.stale = taken_up.is_none();
         work.retiring.clone_from(&found.retiring);
-        let Lineup { served, beside, .. } = found;
+        let Lineup {
+            served,
+            beside,
+            exchanging,
+            ..
+        } = found;
         // First what ends, because a generation has one writer.
         let mut leaving = Vec::new();
         work.beside.retain_mut(|run| {
@@ -333,7 +322,13 @@ impl Node {
             work.pause_served().await;
         }
         if self.mode == NodeMode::Serving && work.served.is_none() {
-            work.served = Some(self.serve(served));
+            if served.is_empty() && !exchanging.is_empty() {
+                let why = "an exchange of views is not finished".to_owned();
+                let waiting = ShardState::Waiting { why };
+                self.status.send_modify(|status| status.state = waiting);
+            } else {
+                work.served = Some(self.serve(served));
+            }
         }
         for beside in beside {
             let table = &beside.projection.table;
@@ -374,7 +369,7 @@ impl Node {
         }
         while let Some(at) = work.sides.iter().position(SideRun::is_finished) {
             let side = work.sides.swap_remove(at);
-            self.conclude(work, side).await?;
+            self.conclude(work, side).await;
         }
         Ok(())
     }
@@ -427,71 +422,6 @@ impl Node {
             work.stale = true;
         }
         Ok(())
-    }
-
-    /// Puts what was made on the side into what is served, which stands still for that.
-    async fn conclude(&self, work: &mut Work, side: SideRun) -> Result<(), RebuildError> {
-        let mut progress = side.progress();
-        let table = side.table();
-        let concluded = match side.finish().await {
-            Ok(made) => {
-                progress.phase = Phase::Exchanging;
-                self.show_with(work, &progress);
-                work.pause_served().await;
-                self.exchange(made).await
-            }
-            Err(error) => Err(error),
-        };
-        let phase = match concluded {
-            Ok(floor) => {
-                (progress.done, progress.total) = (floor, floor);
-                Phase::Done
-            }
-            Err(error) => {
-                tracing::error!(generation = %table, %error, "nothing was exchanged");
-                let given_up = table.clone();
-                let retired = blocking(&self.store, move |store| records::retire(store, &given_up));
-                // An exchange that was begun is gone on with when the node starts again.
-                if let Err(error) = retired.await {
-                    tracing::warn!(generation = %table, %error, "it stays until the node starts again");
-                }
-                Phase::Failed {
-                    why: error.to_string(),
-                }
-            }
-        };
-        work.is_over(progress, phase);
-        work.jobs.remove(&table);
-        work.stale = true;
-        Ok(())
-    }
-
-    async fn exchange(&self, made: work::Made) -> Result<u64, RebuildError> {
-        let view_type = made.projection.table.view_type.clone();
-        let served = self.store.snapshot()?.served_table(&view_type)?;
-        if served.as_ref() != Some(&made.served) {
-            return Err(RebuildError::WrongState {
-                table: made.served,
-                state: GenerationState::Old { since: 0 },
-                operation: "an exchange",
-            });
-        }
-        let until = replay::floor(&self.store, &made.served)?;
-        let source = self.sources.replay().await?;
-        let replay = Replay {
-            store: &self.store,
-            projection: &made.projection,
-            options: &self.replay_options,
-            stop: &CancellationToken::new(),
-            shown: Progress::new(made.projection.table.to_string(), Purpose::Keep),
-        };
-        replay::replay_to(replay, source, until, &mut replay::unseen).await?;
-        let (from, limits) = (made.projection.table.generation, self.limits());
-        blocking(&self.store, move |store| {
-            super::exchange(store, &view_type, from, until, limits)
-        })
-        .await?;
-        Ok(until)
     }
 
     fn show(&self, work: &Work) {

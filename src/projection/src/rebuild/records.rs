@@ -323,7 +323,10 @@ pub(super) fn kept<'g>(
     })
 }
 
-fn refuse_exchange(generations: &Generations, view_type: &ViewType) -> Result<(), RebuildError> {
+pub(super) fn refuse_exchange(
+    generations: &Generations,
+    view_type: &ViewType,
+) -> Result<(), RebuildError> {
     match &generations.exchange {
         None => Ok(()),
         Some(exchange) => Err(RebuildError::Exchanging {

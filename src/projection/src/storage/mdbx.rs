@@ -373,8 +373,8 @@ mod tests {
                     }
                 }
                 most = most.max(model.len());
-                let mut readers = vec![store.read().unwrap()];
                 let fresh = Mdbx::open_to_read(folder.path());
+                let mut readers = vec![store.read().unwrap()];
                 if let Ok(fresh) = &fresh {
                     readers.push(fresh.read().unwrap());
                 }

@@ -111,6 +111,8 @@ pub struct Exchange {
     pub from: u32,
     /// Which views.
     pub scope: Scope,
+    /// Where both the new and the old ones stand.
+    pub floor: u64,
     /// Those up to this key of the table are done; empty at the beginning.
     pub done: String,
 }

@@ -183,10 +183,7 @@ impl Node {
             return Err(RebuildError::NoGeneration { table });
         }
         // What was made to go with these views goes with none that begin anew.
-        let given_up = work.stop_sides(&wanted.table.view_type).await;
-        for side in given_up {
-            blocking(&self.store, move |store| records::retire(store, &side)).await?;
-        }
+        work.stop_sides(&wanted.table.view_type).await;
         work.pause_served().await;
         work.stale = true;
         let cleared = blocking(&self.store, move |store| {

@@ -246,20 +246,22 @@ impl Work {
     }
 
     /// Stops what is made on the side of a type. Its tables are nobody's then.
-    pub(super) async fn stop_sides(&mut self, view_type: &ViewType) -> Vec<ViewTable> {
+    pub(super) async fn stop_sides(&mut self, view_type: &ViewType) {
         let of_type = |side: &mut SideRun| side.table().view_type == *view_type;
         let stopped: Vec<_> = self.sides.extract_if(.., of_type).collect();
-        let mut tables = Vec::new();
         for side in stopped {
             side.stop.cancel();
-            let (progress, table) = (side.progress(), side.table());
+            let progress = side.progress();
             ended(side.task.await);
             let why = "the views are made again in place".to_owned();
             self.is_over(progress, Phase::Failed { why });
-            tables.push(table);
+            self.stale = true;
         }
-        self.stale |= !tables.is_empty();
-        tables
+    }
+
+    /// What is being made on the side.
+    pub(super) fn on_the_side(&self) -> Vec<ViewTable> {
+        self.sides.iter().map(SideRun::table).collect()
     }
 
     pub(super) async fn stop(&mut self) {
@@ -292,7 +294,12 @@ impl Work {
         });
         let beside = self.beside.iter().map(BesideRun::progress);
         let sides = self.sides.iter().map(SideRun::progress);
-        let going_on: Vec<_> = beside.chain(sides).chain(retiring).collect();
+        let unfinished = self.unfinished.iter().cloned();
+        let going_on: Vec<_> = beside
+            .chain(sides)
+            .chain(unfinished)
+            .chain(retiring)
+            .collect();
         // What is kept going after it was served is both.
         let over = self.over.iter().filter(|over| {
             !going_on
