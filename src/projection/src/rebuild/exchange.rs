@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use super::{
     RebuildError,
-    records::{give_up, known, refuse_exchange, table},
+    records::{known, refuse_exchange, table},
 };
 use crate::{
     quarantine::{Record, RecordKey},
@@ -134,7 +134,7 @@ pub fn finish_exchange(
                 }
             } else {
                 generations.exchange = None;
-                give_up(&mut generations, exchange.from);
+                generations.give_up(exchange.from);
                 change.forget_checkpoint(exchange.from)?;
             }
             Ok(change.set(&generations)?)

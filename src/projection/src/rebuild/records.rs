@@ -71,6 +71,12 @@ pub(super) fn begin_as(
         begun.from = from;
         begun.rebuild = id.map(str::to_owned);
         generations.kept.insert(number, begun);
+        if state == GenerationState::Shadow {
+            // Whoever asks for it wants it tried again.
+            generations.rejected = generations
+                .rejected
+                .filter(|rejected| rejected != projection.program.hash());
+        }
         // What an interrupted attempt may have left under that number.
         change.clear(number)?;
         keep_text(change, projection)?;
@@ -190,18 +196,11 @@ pub fn retire(store: &ViewStore, table: &ViewTable) -> Result<(), RebuildError> 
                 operation: "retire",
             });
         }
-        give_up(&mut generations, table.generation);
+        generations.give_up(table.generation);
         // Without it, nobody takes for whole what is left.
         change.forget_checkpoint(table.generation)?;
         Ok(change.set(&generations)?)
     })
-}
-
-pub(super) fn give_up(generations: &mut Generations, number: u32) {
-    if let Some(kept) = generations.kept.get_mut(&number) {
-        kept.state = GenerationState::Retiring;
-    }
-    generations.before.retain(|before| *before != number);
 }
 
 /// Removes a piece of a generation that was given up. Whether anything is left.
@@ -234,7 +233,7 @@ pub fn retire_some(
     }
     store.change_generations(&table.view_type, |change| {
         let mut generations = known(change, &table.view_type)?;
-        generations.kept.remove(&table.generation);
+        generations.forget(table.generation);
         change.forget(table.generation)?;
         change.set(&generations)?;
         Ok(false)
@@ -267,7 +266,7 @@ pub fn rebuild_in_place(
         let shadows = generations.kept.iter();
         let shadows = shadows.filter(|(_, kept)| kept.state == GenerationState::Shadow);
         for shadow in shadows.map(|(number, _)| *number).collect::<Vec<_>>() {
-            give_up(&mut generations, shadow);
+            generations.give_up(shadow);
             change.forget_checkpoint(shadow)?;
         }
         keep_text(change, projection)?;

@@ -24,9 +24,12 @@ pub struct Generations {
     /// The flips so far, the last one at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Flip>,
-    /// The program that an operator went back from. It is not tried again unless somebody says so.
+    /// The program that an operator went back from, or whose generation was given up while it was being made. It is not tried again unless somebody says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// The highest number that was cleared.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub cleared: u32,
     /// Views that are being exchanged in steps. Nobody may write to the served ones before that is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
@@ -130,6 +133,14 @@ pub struct Flip {
     pub back: bool,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "that is how it is asked for"
+)]
+fn is_none_yet(cleared: &u32) -> bool {
+    *cleared == 0
+}
+
 fn first_of_all() -> u64 {
     1
 }
@@ -144,6 +155,7 @@ impl Generations {
             before: Vec::new(),
             history: Vec::new(),
             rejected: None,
+            cleared: 0,
             exchange: None,
         }
     }
@@ -152,7 +164,27 @@ impl Generations {
     pub fn next(&self) -> u32 {
         let flips = self.history.iter().flat_map(|flip| [flip.from, flip.to]);
         let all = self.kept.keys().copied().chain(flips);
-        all.max().unwrap_or(self.served).max(self.served) + 1
+        let all = all.chain([self.served, self.cleared]);
+        all.max().unwrap_or(self.served) + 1
+    }
+
+    /// Gives `number` up. A program that was being tried by it is not tried again by itself.
+    pub fn give_up(&mut self, number: u32) {
+        let served = self.kept.get(&self.served);
+        let served = served.map(|served| served.program.clone());
+        if let Some(kept) = self.kept.get_mut(&number) {
+            if kept.state == GenerationState::Shadow && served.as_ref() != Some(&kept.program) {
+                self.rejected = Some(kept.program.clone());
+            }
+            kept.state = GenerationState::Retiring;
+        }
+        self.before.retain(|before| *before != number);
+    }
+
+    /// Forgets `number`, of which nothing is left.
+    pub fn forget(&mut self, number: u32) {
+        self.kept.remove(&number);
+        self.cleared = self.cleared.max(number);
     }
 
     /// Serves `to` from `at` on. The way back leads to what is served now.
@@ -307,8 +339,12 @@ mod tests {
         let next = with_shadow(&mut generations);
         generations.cut_over(next, at(1));
         generations.roll_back(at(2));
-        generations.kept.remove(&5);
+        generations.forget(5);
         assert_eq!(generations.next(), 6);
+        let never_served = with_shadow(&mut generations);
+        generations.give_up(never_served);
+        generations.forget(never_served);
+        assert_eq!(generations.next(), 7);
         let bytes = generations.encode();
         assert_eq!(Generations::decode(&bytes).unwrap(), generations);
     }
