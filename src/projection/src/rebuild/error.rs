@@ -163,3 +163,9 @@ pub enum RebuildError {
     #[error("the node has ended")]
     NodeEnded,
 }
+    /// The folder for the second reading holds something else.
+    #[error("the folder {} is not empty; name one that is, or that is not there", folder.display())]
+    NotEmpty {
+        /// Which.
+        folder: std::path::PathBuf,
+    },
