@@ -261,6 +261,8 @@ pub fn rebuild_in_place(
             });
             kept.rebuilding = target.or(kept.rebuilding.take());
             projection.program.hash().clone_into(&mut kept.program);
+            // They are made of all there is again, whatever they began with.
+            kept.from = 1;
         }
         // What is made again here need not be made beside it as well.
         let shadows = generations.kept.iter();
