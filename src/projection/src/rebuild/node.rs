@@ -398,20 +398,8 @@ impl Node {
     }
 
     async fn retire_expired(&self, work: &mut Work) -> Result<(), RebuildError> {
-        let now = SystemTime::now();
-        let expired: Vec<_> = {
-            let snapshot = self.store.snapshot()?;
-            let mut expired = Vec::new();
-            for view_type in snapshot.view_types()? {
-                let found = snapshot.generations(&view_type)?;
-                let kept = found.into_iter().flat_map(|found| found.kept);
-                let old = kept
-                    .filter(|(_, kept)| records::kept_for_long_enough(kept, &self.options, now));
-                expired.extend(old.map(|(number, _)| records::table(&view_type, number)));
-            }
-            expired
-        };
-        for table in expired {
+        let expired = records::expired(&self.store, &self.options, SystemTime::now());
+        for table in transient(expired)?.unwrap_or_default() {
             work.stop_beside(&table).await;
             let retired = blocking(&self.store, move |store| records::retire(store, &table));
             match retired.await {
