@@ -131,6 +131,16 @@ pub enum RebuildError {
         /// Which event.
         until: u64,
     },
+    /// What an exchange waits for did not come while what is served stood still.
+    #[error(
+        "event {until} did not come within {within:?}, and what is served stands still for no longer"
+    )]
+    Late {
+        /// Which event.
+        until: u64,
+        /// How long it was waited for.
+        within: std::time::Duration,
+    },
     /// It was told to stop.
     #[error("it was stopped before its end")]
     Stopped,
@@ -153,6 +163,12 @@ pub enum RebuildError {
         #[source]
         source: std::io::Error,
     },
+    /// The folder for the second reading holds something else.
+    #[error("the folder {} is not empty; name one that is, or that is not there", folder.display())]
+    NotEmpty {
+        /// Which.
+        folder: std::path::PathBuf,
+    },
     /// A task of the node is no more, and nobody knows how far it came.
     #[error("{what} has panicked; the node has to be started again")]
     Panicked {
@@ -163,9 +179,3 @@ pub enum RebuildError {
     #[error("the node has ended")]
     NodeEnded,
 }
-    /// The folder for the second reading holds something else.
-    #[error("the folder {} is not empty; name one that is, or that is not there", folder.display())]
-    NotEmpty {
-        /// Which.
-        folder: std::path::PathBuf,
-    },

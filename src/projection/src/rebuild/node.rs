@@ -245,7 +245,7 @@ impl Node {
                     Some(Request::Rest(wanted)) => self.hold_still(work, wanted, stop).await,
                     None => {}
                 },
-                _ = looks.tick() => self.look(work).await?,
+                _ = looks.tick() => self.look(work, stop).await?,
             }
             self.show(work);
             if !work.stale && self.is_over(work) {
@@ -343,7 +343,12 @@ impl Node {
     }
 
     /// Looks at what goes on, and does what is due.
-    async fn look(&self, work: &mut Work) -> Result<(), RebuildError> {
+    async fn look(&self, work: &mut Work, stop: &CancellationToken) -> Result<(), RebuildError> {
+        if work.served.as_ref().is_some_and(ServedRun::has_panicked) {
+            return Err(RebuildError::Panicked {
+                what: "what folds the served views",
+            });
+        }
         for at in 0..work.beside.len() {
             let served = self.status.borrow().clone();
             let due = work.beside[at].look(&served, &self.options);
@@ -369,7 +374,7 @@ impl Node {
         }
         while let Some(at) = work.sides.iter().position(SideRun::is_finished) {
             let side = work.sides.swap_remove(at);
-            self.conclude(work, side).await;
+            self.conclude(work, side, stop).await;
         }
         Ok(())
     }
@@ -441,6 +446,11 @@ fn transient<T>(result: Result<T, RebuildError>) -> Result<Option<T>, RebuildErr
 }
 
 impl ServedRun {
+    /// Whether its task has ended without a word about why.
+    fn has_panicked(&self) -> bool {
+        self.is_finished() && !matches!(self.state(), ShardState::Blocked | ShardState::Stopped)
+    }
+
     fn has_ended(&self) -> bool {
         self.is_finished() && self.state() == ShardState::Blocked
     }

@@ -362,3 +362,73 @@ async fn the_store_itself_takes_nothing_for_what_is_served_while_an_exchange_is_
     );
     assert_eq!(floor(&store), 100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_storage_cannot_be_read_for_a_while_goes_on() {
+    let (disk, stream) = (FaultyDisk::new(), MemorySource::default());
+    let store = disk.open();
+    publish(&stream, 50);
+    let sources = super::MemorySources(stream.clone());
+    let node = Running::over(&store, Arc::new(sources));
+    node.wait_for("the first events", || floor(&store) == 50)
+        .await;
+    for read in 0..40 {
+        disk.fail_read_after(read);
+    }
+    publish(&stream, 50);
+    node.wait_for("the later events", || floor(&store) == 100)
+        .await;
+    node.stop().await.expect("nothing but a pause");
+}
+
+#[test]
+fn views_that_are_made_again_in_place_are_made_of_all_there_is() {
+    let store = FaultyDisk::new().open();
+    let projection = &manifest().projections()[0];
+    records::adopt(&store, projection, 1).unwrap();
+    let later = begin(&store, projection, GenerationState::Shadow, 101).unwrap();
+    super::cut_over(&store, &later, u64::MAX, std::time::SystemTime::now()).unwrap();
+    assert_eq!(generations(&store).kept[&later.generation].from, 101);
+    super::rebuild_in_place(&store, projection).unwrap();
+    assert_eq!(generations(&store).kept[&later.generation].from, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_served_task_panics_ends_and_says_so() {
+    let store = FaultyDisk::new().open();
+    let stream = MemorySource::default();
+    publish(&stream, 5);
+    let mut sources = Told::over(&stream, |_| Behaviour::Well);
+    sources.served = Behaviour::Panics;
+    let node = Running::over(&store, Arc::new(sources));
+    let ended = node.ends().await;
+    assert!(
+        matches!(ended, Err(RebuildError::Panicked { .. })),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_stops_in_the_middle_of_the_replay_that_an_exchange_waits_for() {
+    let store = FaultyDisk::new().open();
+    let stream = MemorySource::default();
+    publish(&stream, 600);
+    let asked = CancellationToken::new();
+    let (more, last) = (stream.clone(), asked.clone());
+    let sources = Told::over(&stream, move |replay| {
+        if replay < THE_LAST {
+            // So that there is something left to replay.
+            publish(&more, 10);
+            return Behaviour::Well;
+        }
+        last.cancel();
+        Behaviour::Silent
+    });
+    let node = Running::over(&store, Arc::new(sources));
+    node.wait_for("the first events", || floor(&store) == 600)
+        .await;
+    node.handle.ask(part()).await.unwrap();
+    let came_there = tokio::time::timeout(HANGS_AFTER, asked.cancelled()).await;
+    came_there.expect("the last replay begins");
+    node.stop().await.expect("a clean end");
+}

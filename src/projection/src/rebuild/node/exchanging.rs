@@ -2,6 +2,9 @@
 //!
 //! What is served stands still meanwhile. An exchange that was begun is finished before anything else is written there: by this node as soon as its storage lets it, or by the next one.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,6 +19,9 @@ use crate::{
     },
     types::{GenerationState, ViewTable},
 };
+
+/// How long what is served stands still, at the most, for the few events that a part is behind it.
+const LAST_REPLAY_WITHIN: Duration = Duration::from_secs(30);
 
 impl Node {
     /// Finishes exchanges that were begun, and gives up what nobody makes on the side any more.
@@ -51,7 +57,7 @@ impl Node {
     }
 
     /// Puts what was made on the side into what is served, which stands still for that.
-    pub(super) async fn conclude(&self, work: &mut Work, side: SideRun) {
+    pub(super) async fn conclude(&self, work: &mut Work, side: SideRun, stop: &CancellationToken) {
         let mut progress = side.progress();
         let table = side.table();
         let concluded = match side.finish().await {
@@ -59,7 +65,7 @@ impl Node {
                 progress.phase = Phase::Exchanging;
                 self.show_with(work, &progress);
                 work.pause_served().await;
-                self.exchange(made).await
+                self.exchange(made, stop).await
             }
             Err(error) => Err(error),
         };
@@ -84,7 +90,7 @@ impl Node {
         }
     }
 
-    async fn exchange(&self, made: Made) -> Result<u64, RebuildError> {
+    async fn exchange(&self, made: Made, stop: &CancellationToken) -> Result<u64, RebuildError> {
         let view_type = made.projection.table.view_type.clone();
         let served = self.store.snapshot()?.served_table(&view_type)?;
         if served.as_ref() != Some(&made.served) {
@@ -96,14 +102,31 @@ impl Node {
         }
         let until = replay::floor(&self.store, &made.served)?;
         let source = self.sources.replay().await?;
+        let ending = stop.child_token();
         let replay = Replay {
             store: &self.store,
             projection: &made.projection,
             options: &self.replay_options,
-            stop: &CancellationToken::new(),
+            stop: &ending,
             shown: Progress::new(made.projection.table.to_string(), Purpose::Keep),
         };
-        replay::replay_to(replay, source, until, &mut replay::unseen).await?;
+        let too_late = async {
+            sleep(LAST_REPLAY_WITHIN).await;
+            ending.cancel();
+            std::future::pending::<()>().await;
+        };
+        let mut unseen = replay::unseen;
+        let replayed = tokio::select! {
+            replayed = replay::replay_to(replay, source, until, &mut unseen) => replayed,
+            () = too_late => unreachable!("it only tells the replay to end"),
+        };
+        match replayed {
+            Err(RebuildError::Stopped) if !stop.is_cancelled() => {
+                let within = LAST_REPLAY_WITHIN;
+                return Err(RebuildError::Late { until, within });
+            }
+            replayed => replayed?,
+        };
         let (from, limits) = (made.projection.table.generation, self.limits());
         blocking(&self.store, move |store| {
             exchange(store, &view_type, from, until, limits)

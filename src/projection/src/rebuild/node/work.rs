@@ -221,7 +221,9 @@ impl Work {
     pub(super) async fn pause_served(&mut self) {
         if let Some(run) = self.served.take() {
             run.stop.cancel();
-            run.task.await.expect("a shard does not panic");
+            if let Err(error) = run.task.await {
+                tracing::error!(%error, "what was served has not ended by itself");
+            }
             self.stale = true;
         }
     }
