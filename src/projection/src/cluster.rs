@@ -26,6 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::health::ClusterHealth;
 use self::host::{Ended, Host};
@@ -279,9 +280,11 @@ impl Cluster {
         let stop = CancellationToken::new();
         running.stops.insert(shard, stop.clone());
         let host = Arc::clone(&self.host);
+        // In every line that is about the shard, whoever writes it.
+        let span = tracing::info_span!("shard", %shard);
         running
             .tasks
-            .spawn(async move { (shard, host.run(shard, tenure, stop).await) });
+            .spawn(async move { (shard, host.run(shard, tenure, stop).instrument(span).await) });
     }
 
     async fn after(&mut self, shard: ShardId, ended: Ended, running: &mut Running) {

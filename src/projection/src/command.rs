@@ -132,3 +132,79 @@ fn say(text: &str) -> Outcome {
     writeln!(io::stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stream::BlockedReason,
+        types::{ViewTable, ViewType},
+    };
+
+    /// One of each, the next one after the one that is given: a new reason does not compile without a place here.
+    fn after(reason: Option<&BlockedReason>) -> Option<BlockedReason> {
+        let Some(reason) = reason else {
+            return Some(BlockedReason::Format { found: 1 });
+        };
+        Some(match reason {
+            BlockedReason::Format { .. } => BlockedReason::StreamRecreated,
+            BlockedReason::StreamRecreated => {
+                BlockedReason::FloorBeyondStream { floor: 9, last: 1 }
+            }
+            BlockedReason::FloorBeyondStream { .. } => {
+                BlockedReason::FloorMessageChanged { floor: 9 }
+            }
+            BlockedReason::FloorMessageChanged { .. } => {
+                BlockedReason::HistoryGone { floor: 1, first: 9 }
+            }
+            BlockedReason::HistoryGone { .. } => BlockedReason::FilterChanged,
+            BlockedReason::FilterChanged => BlockedReason::ProgramChanged,
+            BlockedReason::ProgramChanged => BlockedReason::ShardsChanged {
+                found: None,
+                expected: None,
+            },
+            BlockedReason::ShardsChanged { .. } => BlockedReason::Unsafe {
+                because: String::new(),
+            },
+            BlockedReason::Unsafe { .. } => BlockedReason::Poison {
+                sequence: 9,
+                reason: String::new(),
+            },
+            BlockedReason::Poison { .. } => BlockedReason::TooManyParked { keys: 9 },
+            BlockedReason::TooManyParked { .. } => BlockedReason::FloorMoved,
+            BlockedReason::FloorMoved => BlockedReason::Fenced,
+            BlockedReason::Fenced => BlockedReason::Storage {
+                what: String::new(),
+            },
+            BlockedReason::Storage { .. } => return None,
+        })
+    }
+
+    #[test]
+    fn each_command_that_is_said_to_mend_something_is_one_that_can_be_said() {
+        let table = ViewTable {
+            view_type: ViewType::from("account"),
+            generation: 1,
+        };
+        let mut reason = after(None);
+        while let Some(found) = reason {
+            for shard in [None, Some(3.into())] {
+                let commands = found.commands(&table, shard);
+                let mut said = found.mend_in(&table, shard);
+                for command in &commands {
+                    let parsed = Arguments::try_parse_from(command.split(' '));
+                    if let Err(error) = parsed {
+                        panic!("{found:?}: {command}: {error}");
+                    }
+                    assert!(
+                        said.contains(command),
+                        "{found:?}: {command} is not in {said}"
+                    );
+                    said = said.replacen(command, "", 1);
+                }
+                assert!(!said.contains("projection "), "{found:?}: {said}");
+            }
+            reason = after(Some(&found));
+        }
+    }
+}

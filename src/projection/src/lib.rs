@@ -5,6 +5,7 @@
 //! Suggested order of reading: [`types`], [`settings`], [`shards`], [`program`], [`manifest`], [`quarantine`], [`storage`], [`stream`], [`pipeline`], [`query`], [`rebuild`], [`lease`], [`cluster`], [`metrics`], [`health`], [`admin`], [`http`], [`command`].
 
 mod hex;
+mod spans;
 
 pub mod types;
 

@@ -2,6 +2,7 @@
 //!
 //! Everything that is wrong is said at once. What the manifest says is not looked at here (see `manifest`).
 
+mod choices;
 mod fields;
 mod problem;
 mod secret;

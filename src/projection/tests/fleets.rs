@@ -79,7 +79,7 @@ impl Place {
     pub(crate) async fn publish(&self, context: &Context, first: u64, last: u64) {
         for number in first..=last {
             let event = event(number);
-            let sent = context.publish(format!("ev.{number}"), event.into()).await;
+            let sent = context.publish(nats::subject(number), event.into()).await;
             assert_eq!(sent.unwrap().await.unwrap().sequence, number);
         }
     }
@@ -149,7 +149,7 @@ impl Place {
             },
         );
         let text = format!(
-            "nats_url: {}\nstream: {}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nshards: {}\nleases: shards-of-{}\nnode: {node}\nrebuild_settled: 50ms\nquery_tokens: {{t: \"\"}}\nquery_cursor_secret: the same on all nodes\n{http}{}",
+            "nats_url: {}\nstream: {}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nshards: {}\nleases: {}\nnode: {node}\nrebuild_settled: 50ms\nquery_tokens: {{t: \"\"}}\nquery_cursor_secret: the same on all nodes\n{http}{}",
             self.nats.url(),
             self.stream,
             path(node).display(),
@@ -169,8 +169,9 @@ impl Place {
     }
 
     pub(crate) async fn owners(&self, fleet: &Fleet) -> Owners {
-        let bucket = format!("shards-of-{}", self.stream);
-        let board = NatsBoard::connect(&self.nats.url(), &bucket).await.unwrap();
+        let board = NatsBoard::connect(&self.nats.url(), &self.stream)
+            .await
+            .unwrap();
         let posted = board.read().await;
         posted
             .map(|posted| survey(fleet.shards, &posted))

@@ -1,6 +1,6 @@
 //! Real NATS servers for tests: each on a port that the system chose, with a folder of its own.
 //!
-//! Used is the server at `PROJECTION_TEST_NATS_URL` where that is set; its stream is made anew by each test, and nothing restarts it.
+//! Used is the server at `PROJECTION_TEST_NATS_URL` where that is set: tests take turns at it, and nothing restarts it. The stream, its subjects and the bucket of leases have names that nobody else has, and are removed behind each test; whatever else is there is not touched.
 //! Else `nats-server` of the path and those that `PROJECTION_TEST_NATS_SERVERS` lists, separated by colons; else one in a container.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
@@ -8,7 +8,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -170,17 +170,17 @@ impl Nats {
         jetstream::new(client)
     }
 
-    /// A new stream of everything below `ev`.
+    /// A new stream of everything below its name.
     pub(crate) async fn stream(&self, retention: stream::RetentionPolicy) -> Context {
         let context = self.context().await;
         let config = stream::Config {
             name: STREAM.to_owned(),
-            subjects: vec!["ev.>".to_owned()],
+            subjects: vec![subject('>')],
             retention,
             ..stream::Config::default()
         };
-        // What another test left at a server that is shared.
-        let _ = context.delete_stream(STREAM).await;
+        // What a test before left that failed.
+        remove_ours(&context).await;
         context.create_stream(config).await.expect("a stream");
         context
     }
@@ -191,7 +191,22 @@ impl Drop for Nats {
         match &mut self.host {
             Host::Process { folder, child, .. } => kill(child, folder.path()),
             Host::Container { id } => drop(docker(&["rm", "-f", id])),
-            Host::Theirs { .. } => {}
+            Host::Theirs { .. } => {
+                let url = self.url.clone();
+                // Not in the runtime of the test, which may be about to end.
+                let removing = std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .expect("a runtime");
+                    runtime.block_on(async {
+                        if let Ok(client) = async_nats::connect(url).await {
+                            remove_ours(&jetstream::new(client)).await;
+                        }
+                    });
+                });
+                let _ = removing.join();
+            }
         }
     }
 }
@@ -243,8 +258,38 @@ fn docker(arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
-/// The only stream.
-pub(crate) const STREAM: &str = "EVENTS";
+/// The only stream, and what its subjects begin with. The same in all of a process, and in no other one.
+pub(crate) static STREAM: Name = Name(LazyLock::new(|| {
+    format!("projection-test-{}", std::process::id())
+}));
+
+/// A name that is made when it is first used.
+pub(crate) struct Name(LazyLock<String>);
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// A subject of the stream.
+pub(crate) fn subject(rest: impl std::fmt::Display) -> String {
+    format!("{STREAM}.{rest}")
+}
+
+/// Removes what tests make, and nothing else.
+async fn remove_ours(context: &Context) {
+    let _ = context.delete_stream(&*STREAM).await;
+    let _ = context.delete_key_value(&*STREAM).await;
+}
 
 fn spawn(program: &Path, folder: &Path, port: Option<u16>) -> Child {
     let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());

@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[path = "nats.rs"]
+mod nats;
+
+use nats::STREAM;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -46,7 +50,7 @@ impl Node {
         )
         .unwrap();
         let text = format!(
-            "nats_url: {nats_url}\nstream: EVENTS\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\n{more}",
+            "nats_url: {nats_url}\nstream: {STREAM}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\n{more}",
             path("store").display(),
             path("manifest.yaml").display(),
         );

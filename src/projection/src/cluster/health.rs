@@ -202,6 +202,10 @@ fn add(whole: &mut Report, shard: ShardId, report: Report) {
     whole.storage.trouble = whole.storage.trouble.take().or(trouble);
     let projections = report.projections.into_iter().map(|mut state| {
         state.shard = Some(shard);
+        let of_shard = format!("projection --shard {shard} ");
+        state.mend = state
+            .mend
+            .map(|mend| mend.replace("projection ", &of_shard));
         state
     });
     whole.projections.extend(projections);

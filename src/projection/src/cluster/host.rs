@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Hosted, HostedShards};
@@ -20,6 +20,7 @@ use crate::{
     rebuild::{self, JetStreamSources, Node, NodeHandle, NodeMode, RebuildError, Verifier},
     settings::Settings,
     shards::{ShardId, ShardLayout, Share},
+    spans::spawn_blocking,
     storage::{StorageError, StoreOptions, ViewStore},
 };
 

@@ -13,6 +13,7 @@ use axum::{
     routing::any,
 };
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use super::{
     ClusterView, Route,
@@ -98,7 +99,8 @@ async fn answer(
         .map_err(|_| ApiError::bad_request("the address cannot be read"))?;
     // The names in the path, which would be taken for those of the routes below it.
     request.extensions_mut().clear();
-    let Ok(response) = operations.oneshot(request).await;
+    let span = tracing::info_span!("shard", %shard);
+    let Ok(response) = operations.oneshot(request).instrument(span).await;
     Ok(response)
 }
 

@@ -19,6 +19,6 @@ pub(super) fn begin(format: LogFormat, usual: &str) {
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
 }

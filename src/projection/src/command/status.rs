@@ -187,7 +187,9 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
             quarantined,
             quarantine_oldest_s: oldest.map(|record| age(record.published)),
             parked_keys: 0,
-            mend: blocked.as_ref().map(|reason| reason.mend(table)),
+            mend: blocked
+                .as_ref()
+                .map(|reason| reason.mend_in(table, node.share.mark().map(|mark| mark.shard))),
             blocked: blocked.map(|reason| reason.to_string()),
         });
     }

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::spawn_blocking, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Health, lock, stall::StallDetector};
 use crate::{
     pipeline::{ShardState, ShardStatus},
+    spans::spawn_blocking,
     stream::{Probed, StreamProbe},
     types::ViewTable,
 };

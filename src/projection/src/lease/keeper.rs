@@ -1,12 +1,15 @@
 //! The keeper: takes shards for a node, renews them, and gives up what is over its share.
 //!
+//! What the share of a node is, and what it takes or gives up for that, is in `shares`.
 //! It runs nothing. Each turn says what changed, and whoever runs the shards stops those that ended and then lets them go.
+
+mod shares;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -17,8 +20,7 @@ use tokio::{
 
 use super::{
     LeaseBoard, LeaseError, Posted, Tenure,
-    record::{About, Keys, Lease, Member, Owners, encode, owner_of},
-    spread::Spread,
+    record::{About, Keys, Lease, Member, Owners, encode},
 };
 use crate::shards::{ShardId, ShardLayout};
 
@@ -314,24 +316,6 @@ impl Keeper {
         self.renew(&again).await;
     }
 
-    /// The other nodes that are there, and the keys of those that are long gone.
-    fn others(&self, nodes: &[(&Posted, Member)], now: Instant) -> (Vec<String>, Vec<String>) {
-        let mut others = Vec::new();
-        let mut gone = Vec::new();
-        for (posted, member) in nodes {
-            let silence = self.silence(&posted.key, now);
-            if member.id == self.options.member.id {
-                continue;
-            }
-            if silence < self.options.ttl {
-                others.push(member.id.clone());
-            } else if silence > self.options.ttl * Self::FORGOTTEN_AFTER {
-                gone.push(posted.key.clone());
-            }
-        }
-        (others, gone)
-    }
-
     async fn announce(&mut self, nodes: &[(&Posted, Member)]) -> Result<(), LeaseError> {
         if self.leaving {
             return Ok(());
@@ -341,144 +325,6 @@ impl Keeper {
         let revision = found.map(|(posted, _)| posted.revision);
         let value = encode(&self.options.member);
         self.post(&key, value, revision).await.map(drop)
-    }
-
-    /// The other nodes with how many shards each has.
-    fn counted(
-        &self,
-        others: Vec<String>,
-        leases: &BTreeMap<ShardId, (&Posted, Lease)>,
-        now: Instant,
-    ) -> Vec<(String, usize)> {
-        let owned: Vec<_> = leases
-            .values()
-            .filter(|(posted, lease)| !self.is_free(posted, lease, now))
-            .filter_map(|(_, lease)| Some(lease.owner.as_ref()?.id.as_str()))
-            .collect();
-        let count = |id: &str| owned.iter().filter(|owner| **owner == id).count();
-        others
-            .into_iter()
-            .map(|id| {
-                let count = count(&id);
-                (id, count)
-            })
-            .collect()
-    }
-
-    fn spread<'s>(&'s self, mine: usize, others: &'s [(String, usize)]) -> Spread<'s> {
-        Spread {
-            shards: self.options.layout.count() as usize,
-            me: &self.options.member.id,
-            mine,
-            others,
-        }
-    }
-
-    fn give_up(&mut self, others: &[(String, usize)], turns: &mut Vec<Turn>) {
-        let keeping = self.held.values().filter(|held| !held.giving_up).count();
-        let over = self.spread(keeping, others).over();
-        let last = self
-            .held
-            .iter_mut()
-            .rev()
-            .filter(|(_, held)| !held.giving_up);
-        for (shard, held) in last.take(over) {
-            held.giving_up = true;
-            turns.push(Turn::GiveUp(*shard));
-        }
-    }
-
-    /// Takes free shards up to the share of this node.
-    async fn take(
-        &mut self,
-        others: &[(String, usize)],
-        leases: &BTreeMap<ShardId, (&Posted, Lease)>,
-        now: Instant,
-        turns: &mut Vec<Turn>,
-    ) -> Result<(), LeaseError> {
-        let spread = self.spread(self.held.len(), others);
-        let (most, first) = (spread.most(), spread.first());
-        let mut wanted: Vec<_> = self.options.layout.ids().collect();
-        wanted.rotate_left(first);
-        wanted.sort_by_key(|shard| !self.options.preferred.contains(shard));
-        for shard in wanted {
-            if self.held.len() >= most {
-                break;
-            }
-            if self.held.contains_key(&shard) {
-                continue;
-            }
-            let found = leases.get(&shard);
-            if !found.is_none_or(|(posted, lease)| self.is_free(posted, lease, now)) {
-                continue;
-            }
-            match self.take_one(shard, found).await {
-                Ok(tenure) => turns.push(Turn::Taken(shard, tenure)),
-                // Somebody was quicker.
-                Err(LeaseError::Moved { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn is_free(&self, posted: &Posted, lease: &Lease, now: Instant) -> bool {
-        match &lease.owner {
-            None => true,
-            // Held, it would not be asked for: it is what is left of a tenure that ended, or of a write without an answer.
-            Some(owner) if owner.id == self.options.member.id => true,
-            // The owner may have been told another time than this node.
-            Some(_) => {
-                let ttl = self.options.ttl.max(Duration::from_millis(lease.ttl_ms));
-                self.silence(&posted.key, now) >= ttl
-            }
-        }
-    }
-
-    async fn take_one(
-        &mut self,
-        shard: ShardId,
-        found: Option<&(&Posted, Lease)>,
-    ) -> Result<Tenure, LeaseError> {
-        let begun = Instant::now();
-        let before = found.map_or(0, |(_, lease)| lease.epoch);
-        let stored = self.epochs.get(&shard).copied().unwrap_or_default();
-        let lease = Lease {
-            owner: Some(self.options.member.clone()),
-            epoch: before.max(stored) + 1,
-            since_ms: now_ms(),
-            ttl_ms: u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX),
-        };
-        let key = self.keys.shard(shard);
-        let revision = found.map(|(posted, _)| posted.revision);
-        let revision = self.post(&key, lease.encode(), revision).await?;
-        let tenure = Tenure::new(lease.epoch, self.until(begun));
-        self.options.preferred.insert(shard);
-        let held = Held {
-            lease,
-            revision,
-            tenure: tenure.clone(),
-            giving_up: false,
-        };
-        self.held.insert(shard, held);
-        Ok(tenure)
-    }
-
-    fn publish(&self, leases: &BTreeMap<ShardId, (&Posted, Lease)>, now: Instant) {
-        let theirs = leases.iter().filter_map(|(shard, (posted, lease))| {
-            let ours = lease.owner.as_ref()?.id == self.options.member.id;
-            (!ours && !self.is_free(posted, lease, now)).then_some((*shard, owner_of(lease)?))
-        });
-        let ours = self
-            .held
-            .iter()
-            .filter_map(|(shard, held)| Some((*shard, owner_of(&held.lease)?)));
-        let owners: Owners = theirs.chain(ours).collect();
-        self.owners.send_if_modified(|before| {
-            let changed = *before != owners;
-            *before = owners;
-            changed
-        });
     }
 }
 
@@ -495,11 +341,6 @@ async fn within<T>(
             source: Box::new(source),
         }),
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

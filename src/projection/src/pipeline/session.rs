@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
+    spans::spawn_blocking,
     storage::{Batch, StorageError, ViewStore},
     stream::{Delivery, EventSource, ReceiveLimits, StreamError},
 };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +17,8 @@ use crate::{
     manifest::{Projection, ProjectionManifest},
     metrics::Metrics,
     settings::{BatchLimits, Durability, Settings},
-    shards::Share,
+    shards::{ShardId, Share},
+    spans::spawn_blocking,
     storage::{StorageError, ViewStore},
     stream::{BlockedReason, EventSource, Expected, StreamError, StreamFacts, examine},
     types::Checkpoint,
@@ -113,6 +114,11 @@ impl ShardOptions {
         self.tenancy.share = share;
         self.fold.share = share;
         self
+    }
+
+    /// Which shard it is, where there are several.
+    fn shard(&self) -> Option<ShardId> {
+        self.tenancy.share.mark().map(|mark| mark.shard)
     }
 
     /// How the projection stands to the stream, as a node would find it when it starts.
@@ -261,7 +267,7 @@ impl Shard {
                     folders.push(folder);
                 }
                 Err(reason) => {
-                    let mend = reason.mend(&projection.table);
+                    let mend = reason.mend_in(&projection.table, self.options.shard());
                     tracing::error!(projection = %projection.table, %reason, %mend, "blocked");
                 }
             }

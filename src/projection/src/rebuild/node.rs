@@ -2,18 +2,16 @@
 //!
 //! Whatever changes what there is to do is written to the store first, and then the line-up is worked out anew from there. So a node that is killed goes on where it was.
 //!
-//! The tasks are in `work`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
+//! What goes on is worked out and looked at in `looks`, the tasks are in `work` and `making`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
 
 mod commands;
 mod exchanging;
+mod looks;
+mod making;
 mod rest;
 mod work;
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -26,17 +24,13 @@ pub use self::{
     commands::{Command, Done},
     rest::Rest,
 };
-use super::{
-    Cutover, ExchangeLimits, Phase, Progress, RebuildError, RebuildOptions, Sources,
-    lineup::{Lineup, lineup},
-    records::{self, blocking},
-};
+use super::{Cutover, Phase, Progress, RebuildError, RebuildOptions, Sources};
 use crate::{
     manifest::ProjectionManifest,
     pipeline::{ShardOptions, ShardState, ShardStatus},
     settings::Settings,
     storage::ViewStore,
-    types::{GenerationState, Generations, ViewTable},
+    types::{Generations, ViewTable},
 };
 
 /// How many rebuilds that are over are still shown.
@@ -271,152 +265,6 @@ impl Node {
         }
     }
 
-    fn limits(&self) -> ExchangeLimits {
-        ExchangeLimits {
-            entries_max: self.options.entries_max,
-        }
-    }
-
-    /// Brings what goes on to what the store says.
-    async fn arrange(&self, work: &mut Work) -> Result<(), RebuildError> {
-        let taken_up = transient(self.take_up(work).await)?;
-        let manifest = self.manifest.clone();
-        let found = blocking(&self.store, move |store| lineup(store, &manifest)).await;
-        let found = match found {
-            Err(RebuildError::Storage(error)) if error.is_transient() => {
-                tracing::warn!(%error, "storage fails; nothing is begun until it does not");
-                return Ok(());
-            }
-            found => found?,
-        };
-        // Until everything is taken up, it is tried again at each look.
-        work.stale = taken_up.is_none();
-        work.retiring.clone_from(&found.retiring);
-        let Lineup {
-            served,
-            beside,
-            exchanging,
-            ..
-        } = found;
-        // First what ends, because a generation has one writer.
-        let mut leaving = Vec::new();
-        work.beside.retain_mut(|run| {
-            let stays = beside
-                .iter()
-                .find(|beside| beside.projection.table == run.table());
-            match stays {
-                Some(beside) => run.is_now(beside),
-                None => leaving.push(run.take()),
-            }
-            stays.is_some()
-        });
-        for run in leaving.into_iter().flatten() {
-            run.stop().await;
-        }
-        let tables: Vec<_> = served.iter().map(|served| served.table.clone()).collect();
-        if work
-            .served
-            .as_ref()
-            .is_some_and(|run| run.tables() != tables)
-        {
-            work.pause_served().await;
-        }
-        if self.mode == NodeMode::Serving && work.served.is_none() {
-            if served.is_empty() && !exchanging.is_empty() {
-                let why = "an exchange of views is not finished".to_owned();
-                let waiting = ShardState::Waiting { why };
-                self.status.send_modify(|status| status.state = waiting);
-            } else {
-                work.served = Some(self.serve(served));
-            }
-        }
-        for beside in beside {
-            let table = &beside.projection.table;
-            let asked_for = self.mode == NodeMode::Serving || work.jobs.contains(table);
-            let known = work.beside.iter().any(|run| run.table() == *table);
-            let holds_a_part = matches!(beside.state, GenerationState::Side { .. });
-            if asked_for && !known && !holds_a_part {
-                work.beside.push(self.make(beside));
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at what goes on, and does what is due.
-    async fn look(&self, work: &mut Work, stop: &CancellationToken) -> Result<(), RebuildError> {
-        if work.served.as_ref().is_some_and(ServedRun::has_panicked) {
-            return Err(RebuildError::Panicked {
-                what: "what folds the served views",
-            });
-        }
-        for at in 0..work.beside.len() {
-            let served = self.status.borrow().clone();
-            let due = work.beside[at].look(&served, &self.options);
-            if due && self.options.cutover == Cutover::Automatic {
-                self.serve_instead(work, at).await?;
-            }
-        }
-        self.retire_expired(work).await?;
-        if let Some(table) = work.retiring.first().cloned() {
-            let entries_max = self.options.entries_max;
-            let clearing = table.clone();
-            let left = blocking(&self.store, move |store| {
-                records::retire_some(store, &clearing, entries_max)
-            });
-            if !transient(left.await)?.unwrap_or(true) {
-                work.retiring.retain(|retiring| *retiring != table);
-            }
-        }
-        if let Some(run) = &work.served {
-            for table in run.tables() {
-                transient(records::settle_in_place(&self.store, &table).map_err(Into::into))?;
-            }
-        }
-        while let Some(at) = work.sides.iter().position(SideRun::is_finished) {
-            let side = work.sides.swap_remove(at);
-            self.conclude(work, side, stop).await;
-        }
-        Ok(())
-    }
-
-    /// Serves the generation that has caught up.
-    async fn serve_instead(&self, work: &mut Work, at: usize) -> Result<(), RebuildError> {
-        let table = work.beside[at].table();
-        let lag_max = self.options.lag_max;
-        let to = table.clone();
-        let flipped = blocking(&self.store, move |store| {
-            records::cut_over(store, &to, lag_max, SystemTime::now())
-        })
-        .await;
-        match flipped {
-            Ok(()) => {
-                tracing::info!(generation = %table, "is served now");
-                work.is_over(work.beside[at].progress(), Phase::Served);
-                work.jobs.remove(&table);
-                work.stale = true;
-                Ok(())
-            }
-            // What is served has moved on since it was looked at; the next look sees that.
-            Err(RebuildError::Behind { .. }) => Ok(()),
-            Err(error) => transient::<()>(Err(error)).map(drop),
-        }
-    }
-
-    async fn retire_expired(&self, work: &mut Work) -> Result<(), RebuildError> {
-        let expired = records::expired(&self.store, &self.options, SystemTime::now());
-        for table in transient(expired)?.unwrap_or_default() {
-            work.stop_beside(&table).await;
-            let retired = blocking(&self.store, move |store| records::retire(store, &table));
-            match retired.await {
-                // It goes when that is done.
-                Ok(()) | Err(RebuildError::Exchanging { .. }) => {}
-                Err(error) => drop(transient(Err::<(), _>(error))?),
-            }
-            work.stale = true;
-        }
-        Ok(())
-    }
-
     fn show(&self, work: &Work) {
         let all = work.shown();
         self.progress.send_if_modified(|progress| {
@@ -430,18 +278,6 @@ impl Node {
         let mut all = work.shown();
         all.push(progress.clone());
         self.progress.send_replace(all);
-    }
-}
-
-/// What may pass is said and left for the next look.
-fn transient<T>(result: Result<T, RebuildError>) -> Result<Option<T>, RebuildError> {
-    match result {
-        Ok(done) => Ok(Some(done)),
-        Err(RebuildError::Storage(error)) if error.is_transient() => {
-            tracing::warn!(%error, "storage fails; it is tried again");
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use super::RebuildError;
 use crate::{
     manifest::Projection,
+    spans::spawn_blocking,
     storage::{GenerationChange, StorageError, ViewStore},
     types::{
         Checkpoint, Generation, GenerationState, Generations, Target, ViewTable, ViewType, seconds,
@@ -402,7 +403,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&ViewStore) -> T + Send + 'static,
 ) -> T {
     let store = Arc::clone(store);
-    tokio::task::spawn_blocking(move || work(&store))
+    spawn_blocking(move || work(&store))
         .await
         .expect("work on the store does not panic")
 }

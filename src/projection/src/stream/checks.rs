@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::StreamFacts;
 use crate::{
-    shards::ShardMark,
+    shards::{ShardId, ShardMark},
     types::{CHECKPOINT_FORMAT, Checkpoint, ViewTable},
 };
 
@@ -91,23 +91,65 @@ pub enum BlockedReason {
 }
 
 impl BlockedReason {
-    /// The command that mends it, for the views in `table`.
+    /// The commands that mend it, for the views in `table`: the first one unless there is a reason for another. None where something else is to be done.
+    pub fn commands(&self, table: &ViewTable, shard: Option<ShardId>) -> Vec<String> {
+        let of_type = &table.view_type;
+        let commands = match self {
+            Self::HistoryGone { first, .. } => vec![
+                format!("accept-gap {table}"),
+                format!("rebuild {of_type} --from {first}"),
+            ],
+            Self::Poison { sequence, .. } => vec![format!("quarantine drop {table} {sequence}")],
+            Self::TooManyParked { .. } => vec![
+                format!("quarantine list {table}"),
+                format!("rebuild {of_type}"),
+            ],
+            Self::ProgramChanged => vec![
+                format!("rebuild {of_type}"),
+                format!("accept-program {table}"),
+            ],
+            // Another generation is made of what the stream has now, and what is there is served meanwhile.
+            Self::StreamRecreated
+            | Self::FilterChanged
+            | Self::FloorMessageChanged { .. }
+            | Self::ShardsChanged { .. }
+            | Self::Format { .. } => vec![format!("rebuild {of_type}")],
+            // Another generation would be behind what is served, and never be served.
+            Self::FloorBeyondStream { .. } => vec![format!("rebuild {of_type} --in-place")],
+            Self::Fenced => vec!["shards".to_owned()],
+            Self::Unsafe { .. } | Self::FloorMoved | Self::Storage { .. } => Vec::new(),
+        };
+        let named = |command: String| match shard {
+            // It is about all of them.
+            Some(shard) if command != "shards" => format!("projection --shard {shard} {command}"),
+            _ => format!("projection {command}"),
+        };
+        commands.into_iter().map(named).collect()
+    }
+
+    /// What mends it, for the views in `table` of the only shard.
     pub fn mend(&self, table: &ViewTable) -> String {
+        self.mend_in(table, None)
+    }
+
+    /// The same in one of several shards.
+    pub fn mend_in(&self, table: &ViewTable, shard: Option<ShardId>) -> String {
+        let commands = self.commands(table, shard);
+        let first = commands.first().map_or("", String::as_str);
+        let other = commands.get(1).map_or("", String::as_str);
         match self {
-            Self::HistoryGone { .. } => {
-                format!(
-                    "projection accept-gap {table}   (or projection rebuild --in-place {table})"
-                )
+            Self::HistoryGone { .. } => format!(
+                "{first} while no node has the store, which keeps the views   (or {other}, which makes them of what is left)"
+            ),
+            Self::Poison { .. } => format!("mend the program and start again, or {first}"),
+            Self::TooManyParked { .. } => {
+                format!("see {first}, mend the program or raise parked_keys_max, and {other}")
             }
-            Self::Poison { sequence, .. } => format!(
-                "mend the program and start again, or projection quarantine drop {table} {sequence}"
-            ),
-            Self::TooManyParked { .. } => format!("projection quarantine list {table}"),
-            Self::ProgramChanged => format!(
-                "projection rebuild --in-place {table}   (or projection accept-program {table}, which mixes views of both)"
-            ),
+            Self::ProgramChanged => {
+                format!("{first}   (or {other}, which mixes views of both)")
+            }
             Self::ShardsChanged { .. } => format!(
-                "set generation: {} for {} in the manifest, which is built in the new shards while nodes with the old number serve   (or projection rebuild --in-place {table})",
+                "set generation: {} for {} in the manifest, which is built in the new shards while nodes with the old number serve   (or {first})",
                 table.generation + 1,
                 table.view_type
             ),
@@ -115,9 +157,9 @@ impl BlockedReason {
             Self::Unsafe { .. } => {
                 "set source: ordered on a stream with limits retention".to_owned()
             }
-            Self::Fenced => "nothing; its owner goes on (projection shards names it)".to_owned(),
+            Self::Fenced => format!("nothing; its owner goes on ({first} names it)"),
             Self::Storage { .. } => "mend the storage, and start again".to_owned(),
-            _ => format!("projection rebuild --in-place {table}"),
+            _ => first.to_owned(),
         }
     }
 }

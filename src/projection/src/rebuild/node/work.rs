@@ -1,28 +1,24 @@
 //! Work: the tasks of a node, each with its own shard, its own delivery, and one end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
-use super::{Node, OVER_MAX, Work};
+use super::{
+    Node, OVER_MAX, Work,
+    making::{ASK_AGAIN, Making},
+};
 use crate::{
     manifest::{Projection, ProjectionManifest},
-    pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
+    pipeline::{Shard, ShardState, ShardStatus},
     rebuild::{
-        Beside, Pace, Paced, Phase, Progress, Purpose, RebuildError, RebuildOptions, Sources,
-        progress::Meter,
-        replay::{Replay, begin_at, floor, replay_to},
+        Beside, Pace, Phase, Progress, Purpose, RebuildError, RebuildOptions, progress::Meter,
     },
-    storage::ViewStore,
+    stream::BlockedReason,
     types::{GenerationState, Scope, ViewTable, ViewType},
 };
-
-/// How long to wait before a server is asked again that did not answer.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is served, as it goes on.
 pub(super) struct ServedRun {
@@ -126,7 +122,13 @@ impl BesideRun {
             .projections
             .keys()
             .find(|known| known.view_type == table.view_type);
-        let ahead = of_type.map_or(0, |known| at(served, known));
+        // Sequences of different streams cannot be compared.
+        let of_this_stream = |known: &&ViewTable| {
+            let state = served.projections.get(known);
+            state.is_none_or(|state| state.blocked != Some(BlockedReason::StreamRecreated))
+        };
+        let ahead = of_type.filter(of_this_stream);
+        let ahead = ahead.map_or(0, |known| at(served, known));
         status.pending.max(ahead.saturating_sub(at(&status, table)))
     }
 
@@ -332,7 +334,7 @@ impl Node {
         let stop = CancellationToken::new();
         let (stopping, sources, status) =
             (stop.clone(), Arc::clone(&self.sources), self.status.clone());
-        let task = tokio::spawn(async move {
+        let working = async move {
             while !stopping.is_cancelled() {
                 match sources.served().await {
                     Ok(mut source) => return shard.run(&mut *source, &stopping).await,
@@ -343,7 +345,8 @@ impl Node {
                     }
                 }
             }
-        });
+        };
+        let task = tokio::spawn(working.in_current_span());
         ServedRun {
             tables,
             stop,
@@ -369,7 +372,7 @@ impl Node {
             sources: Arc::clone(&self.sources),
             pace: Pace::of(&self.options, Some(self.status.subscribe())),
         };
-        let task = tokio::spawn(making.run(sender, stop.clone()));
+        let task = tokio::spawn(making.run(sender, stop.clone()).in_current_span());
         let generation = beside.projection.table.to_string();
         BesideRun {
             progress: Progress::new(generation, purpose(&beside)),
@@ -400,96 +403,13 @@ impl Node {
             sources: Arc::clone(&self.sources),
             pace: Pace::of(&self.options, Some(self.status.subscribe())),
         };
-        let task = tokio::spawn(making.follow(
-            served.clone(),
-            self.options.lag_max,
-            progress,
-            stop.clone(),
-        ));
+        let making = making.follow(served.clone(), self.options.lag_max, progress, stop.clone());
+        let task = tokio::spawn(making.in_current_span());
         SideRun {
             made: Made { projection, served },
             task,
             stop,
             progress: watched,
-        }
-    }
-}
-
-/// What fills a generation.
-struct Making {
-    store: Arc<ViewStore>,
-    projection: Projection,
-    from: u64,
-    options: ShardOptions,
-    sources: Arc<dyn Sources>,
-    pace: Pace,
-}
-
-impl Making {
-    /// Fills it until it is told to stop.
-    async fn run(
-        self,
-        status: watch::Sender<ShardStatus>,
-        stop: CancellationToken,
-    ) -> Result<(), RebuildError> {
-        let manifest = ProjectionManifest::of(vec![self.projection.clone()]);
-        while !stop.is_cancelled() {
-            let why = match self.begin().await {
-                Ok(source) => {
-                    let mut source = Paced::new(source, self.pace.clone());
-                    let shard = Shard::new(manifest, self.store, self.options);
-                    let shard = shard.reporting_to(status);
-                    shard.run(&mut source, &stop).await;
-                    return Ok(());
-                }
-                Err(RebuildError::Stream(error)) => error.to_string(),
-                Err(RebuildError::Storage(error)) if error.is_transient() => error.to_string(),
-                Err(error) => return Err(error),
-            };
-            status.send_modify(|status| status.state = ShardState::Waiting { why });
-            let _ = timeout(ASK_AGAIN, stop.cancelled()).await;
-        }
-        Ok(())
-    }
-
-    async fn begin(&self) -> Result<Box<dyn crate::stream::EventSource>, RebuildError> {
-        let mut source = self.sources.replay().await?;
-        begin_at(
-            &self.store,
-            &self.projection,
-            &self.options,
-            &mut *source,
-            self.from,
-        )
-        .await?;
-        Ok(source)
-    }
-
-    /// Fills it up to where `served` is, again and again until that is near.
-    async fn follow(
-        self,
-        served: ViewTable,
-        lag_max: u64,
-        progress: watch::Sender<Progress>,
-        stop: CancellationToken,
-    ) -> Result<(), RebuildError> {
-        loop {
-            let until = floor(&self.store, &served)?;
-            let source = self.begin().await?;
-            let source = Box::new(Paced::new(source, self.pace.clone()));
-            let shown = progress.borrow().clone();
-            let mut show = |shown: Progress| drop(progress.send_replace(shown));
-            let replay = Replay {
-                store: &self.store,
-                projection: &self.projection,
-                options: &self.options,
-                stop: &stop,
-                shown,
-            };
-            replay_to(replay, source, until, &mut show).await?;
-            if floor(&self.store, &served)?.saturating_sub(until) <= lag_max {
-                return Ok(());
-            }
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     rebuild::{JetStreamSources, Pace, Paced, Progress, RebuildOptions, Sources},
     settings::Settings,
     shards::Share,
+    spans::spawn_blocking,
     storage::ViewStore,
     stream::{EventSource, StreamError},
 };
@@ -168,7 +169,7 @@ impl Verifier {
         *last = Some(begun.clone());
         let inner = Arc::clone(&self.inner);
         // What it has read of the store stays on one thread.
-        let task = tokio::task::spawn_blocking(move || {
+        let task = spawn_blocking(move || {
             Handle::current().block_on(inner.run(&asked.projection));
         });
         *locked(&self.inner.task) = Some(task);

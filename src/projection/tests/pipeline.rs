@@ -249,7 +249,7 @@ async fn a_stream_that_was_made_anew_blocks_and_the_views_stay() {
         .as_ref()
         .unwrap()
         .mend(&accounts::table("account"));
-    assert_eq!(mend, "projection rebuild --in-place account@1");
+    assert_eq!(mend, "projection rebuild account");
     assert_eq!(accounts::applied(&store), [1]);
 }
 

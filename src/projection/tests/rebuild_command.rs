@@ -119,7 +119,7 @@ fn stop(mut node: Started) {
 async fn publish(context: &Context, from: u64, through: u64) {
     for number in from..=through {
         let acknowledged = context
-            .publish("ev.0", rebuilds::event(number).into())
+            .publish(nats::subject(0), rebuilds::event(number).into())
             .await;
         acknowledged.unwrap().await.unwrap();
     }

@@ -1,9 +1,5 @@
-//! Nodes that share a stream, as processes on a real server: killed, paused, joined by others and sent away under load.
-//!
-//! Each test ends with the same question: are the views of all shards together, byte by byte, those of one node that reads the stream from its beginning?
-
-mod accounts;
-mod nats;
+//! Members: nodes as processes that share shards under load, and whether all their views together are right.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +11,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+#[path = "accounts.rs"]
+pub(crate) mod accounts;
+#[path = "nats.rs"]
+pub(crate) mod nats;
 
 use accounts::{deposit, dump, run_until, store, table};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
@@ -31,13 +32,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinHandle;
 
 /// Far longer than anything here takes, so running out of it means that it does not happen.
-const WITHIN: Duration = Duration::from_mins(1);
-const TTL: Duration = Duration::from_secs(2);
+pub(crate) const WITHIN: Duration = Duration::from_mins(1);
+pub(crate) const TTL: Duration = Duration::from_secs(2);
 /// How many events a commit holds.
-const BATCH: u64 = 20;
-const BUCKET: &str = "shards";
+pub(crate) const BATCH: u64 = 20;
 
-const MANIFEST: &str = "projections:
+pub(crate) const MANIFEST: &str = "projections:
 - view_type: account
   poison: halt
   program:
@@ -50,15 +50,15 @@ const MANIFEST: &str = "projections:
 ";
 
 /// A place for nodes on one server.
-struct Place {
-    nats: Nats,
-    folder: tempfile::TempDir,
-    shards: u32,
-    subjects: &'static str,
+pub(crate) struct Place {
+    pub(crate) nats: Nats,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) shards: u32,
+    pub(crate) subjects: String,
 }
 
 impl Place {
-    async fn new(shards: u32) -> Option<Self> {
+    pub(crate) async fn new(shards: u32) -> Option<Self> {
         let nats = Nats::start(&servers().into_iter().next()?);
         nats.stream(RetentionPolicy::Limits).await;
         let folder = tempfile::tempdir().unwrap();
@@ -67,17 +67,17 @@ impl Place {
             nats,
             folder,
             shards,
-            subjects: "",
+            subjects: String::new(),
         })
     }
 
-    fn folder_of(&self, node: &str) -> PathBuf {
+    pub(crate) fn folder_of(&self, node: &str) -> PathBuf {
         self.folder.path().join(node)
     }
 
-    fn settings(&self, node: &str, storage: &Path) -> PathBuf {
+    pub(crate) fn settings(&self, node: &str, storage: &Path) -> PathBuf {
         let text = format!(
-            "nats_url: {}\nstream: {STREAM}\nsubjects: [{}]\nstorage_path: {}\nmanifest: {}\nbatch_events_max: {BATCH}\nheartbeat: 500ms\nshards: {}\nleases: {BUCKET}\nnode: {node}\nnode_address: http://{node}\nlease_ttl: {}ms\nhttp_listen: none\n",
+            "nats_url: {}\nstream: {STREAM}\nsubjects: [{}]\nstorage_path: {}\nmanifest: {}\nbatch_events_max: {BATCH}\nheartbeat: 500ms\nshards: {}\nleases: {STREAM}\nnode: {node}\nnode_address: http://{node}\nlease_ttl: {}ms\nhttp_listen: none\n",
             self.nats.url(),
             self.subjects,
             storage.display(),
@@ -90,11 +90,11 @@ impl Place {
         file
     }
 
-    fn start(&self, node: &'static str) -> Node {
+    pub(crate) fn start(&self, node: &'static str) -> Node {
         self.start_on(node, &self.folder_of(node))
     }
 
-    fn start_on(&self, node: &'static str, storage: &Path) -> Node {
+    pub(crate) fn start_on(&self, node: &'static str, storage: &Path) -> Node {
         let child = Command::new(env!("CARGO_BIN_EXE_projection"))
             .arg("--settings")
             .arg(self.settings(node, storage))
@@ -107,12 +107,12 @@ impl Place {
         Node { name: node, child }
     }
 
-    fn log(&self, node: &str) -> PathBuf {
+    pub(crate) fn log(&self, node: &str) -> PathBuf {
         self.folder.path().join(format!("{node}.log"))
     }
 
-    async fn owners(&self) -> Owners {
-        let board = NatsBoard::connect(&self.nats.url(), BUCKET).await.unwrap();
+    pub(crate) async fn owners(&self) -> Owners {
+        let board = NatsBoard::connect(&self.nats.url(), &STREAM).await.unwrap();
         board
             .read()
             .await
@@ -121,7 +121,7 @@ impl Place {
     }
 
     /// Waits until these nodes, and no others, have all shards, each its even share.
-    async fn owned_evenly_by(&self, nodes: &[&str]) -> Owners {
+    pub(crate) async fn owned_evenly_by(&self, nodes: &[&str]) -> Owners {
         let begun = Instant::now();
         loop {
             let owners = self.owners().await;
@@ -142,14 +142,14 @@ impl Place {
         }
     }
 
-    fn logs(&self, nodes: &[&str]) -> String {
+    pub(crate) fn logs(&self, nodes: &[&str]) -> String {
         let logs = nodes
             .iter()
             .map(|node| std::fs::read_to_string(self.log(node)).unwrap_or_default());
         logs.collect::<Vec<_>>().join("\n--\n")
     }
 
-    fn store_of(&self, node: &str, shard: ShardId) -> PathBuf {
+    pub(crate) fn store_of(&self, node: &str, shard: ShardId) -> PathBuf {
         if self.shards == 1 {
             return self.folder_of(node);
         }
@@ -157,7 +157,7 @@ impl Place {
     }
 
     /// Where a node is with a shard, as its store says.
-    fn floor(&self, node: &str, shard: ShardId) -> u64 {
+    pub(crate) fn floor(&self, node: &str, shard: ShardId) -> u64 {
         let folder = self.store_of(node, shard);
         let Ok(store) = ViewStore::open_to_read(&folder) else {
             return 0;
@@ -168,7 +168,7 @@ impl Place {
     }
 
     /// Waits until every shard is at `last` on its owner.
-    async fn all_at(&self, last: u64, nodes: &[&str]) -> Owners {
+    pub(crate) async fn all_at(&self, last: u64, nodes: &[&str]) -> Owners {
         let begun = Instant::now();
         loop {
             let owners = self.owned_evenly_by(nodes).await;
@@ -187,7 +187,7 @@ impl Place {
     }
 
     /// The views of all shards, each from its owner.
-    fn views(&self, owners: &Owners) -> BTreeMap<String, String> {
+    pub(crate) fn views(&self, owners: &Owners) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for (shard, owner) in owners {
             let store =
@@ -203,7 +203,7 @@ impl Place {
     }
 
     /// The views of one node that reads the stream from its beginning.
-    async fn clean_replay(&self, last: u64) -> BTreeMap<String, String> {
+    pub(crate) async fn clean_replay(&self, last: u64) -> BTreeMap<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path(), Durability::Commit);
         let mut settings = Settings::default();
@@ -219,7 +219,7 @@ impl Place {
         dump(&store, "account").into_iter().collect()
     }
 
-    async fn assert_whole(&self, owners: &Owners, last: u64) {
+    pub(crate) async fn assert_whole(&self, owners: &Owners, last: u64) {
         let views = self.views(owners);
         assert!(views.len() > 1);
         let clean = self.clean_replay(last).await;
@@ -237,22 +237,22 @@ impl Place {
 }
 
 /// A node that runs until it is dropped.
-struct Node {
-    name: &'static str,
-    child: Child,
+pub(crate) struct Node {
+    pub(crate) name: &'static str,
+    pub(crate) child: Child,
 }
 
 impl Node {
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn leave(mut self) {
+    pub(crate) fn leave(mut self) {
         self.signal(Signal::TERM);
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.name);
     }
@@ -266,14 +266,14 @@ impl Drop for Node {
 }
 
 /// Publishes until it is ended.
-struct Load {
-    task: JoinHandle<u64>,
-    stop: Arc<AtomicBool>,
-    count: Arc<AtomicU64>,
+pub(crate) struct Load {
+    pub(crate) task: JoinHandle<u64>,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) count: Arc<AtomicU64>,
 }
 
 impl Load {
-    fn start(context: Context, subject: fn(u64) -> String) -> Self {
+    pub(crate) fn start(context: Context, subject: fn(u64) -> String) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU64::new(0));
         let (stopping, counting) = (Arc::clone(&stop), Arc::clone(&count));
@@ -299,7 +299,7 @@ impl Load {
     }
 
     /// Waits until `more` have been published.
-    async fn goes_on(&self, more: u64) {
+    pub(crate) async fn goes_on(&self, more: u64) {
         let wanted = self.count.load(Ordering::Relaxed) + more;
         let begun = Instant::now();
         while self.count.load(Ordering::Relaxed) < wanted {
@@ -308,201 +308,18 @@ impl Load {
         }
     }
 
-    async fn end(self) -> u64 {
+    pub(crate) async fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap()
     }
 }
 
-fn to_any_subject(number: u64) -> String {
-    format!("ev.0.{number}")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shards_of_nodes_that_are_killed_joined_and_sent_away_under_load_lose_and_double_nothing() {
-    let Some(place) = Place::new(6).await else {
-        return;
-    };
-    let load = Load::start(place.nats.context().await, to_any_subject);
-    let (a, b, c) = (place.start("a"), place.start("b"), place.start("c"));
-    place.owned_evenly_by(&["a", "b", "c"]).await;
-    load.goes_on(200).await;
-
-    let killed = Instant::now();
-    b.kill();
-    let owners = place.owned_evenly_by(&["a", "c"]).await;
-    println!("killed: moved after {:?}", killed.elapsed());
-    assert!(
-        killed.elapsed() > TTL / 3,
-        "a lease is good until it has run out"
-    );
-    let moved = owners.values().filter(|owner| owner.epoch > 1).count();
-    assert!(moved >= 2, "{owners:?}");
-
-    load.goes_on(200).await;
-    let joined = Instant::now();
-    let d = place.start("d");
-    place.owned_evenly_by(&["a", "c", "d"]).await;
-    println!("joined: shared after {:?}", joined.elapsed());
-
-    load.goes_on(200).await;
-    let left = Instant::now();
-    a.leave();
-    place.owned_evenly_by(&["c", "d"]).await;
-    println!("left: moved after {:?}", left.elapsed());
-
-    let last = load.end().await;
-    let owners = place.all_at(last, &["c", "d"]).await;
-    c.leave();
-    d.leave();
-    assert!(place.owners().await.is_empty(), "all were let go");
-    place.assert_whole(&owners, last).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_slept_past_its_lease_commits_nothing_when_it_wakes_up() {
-    let Some(place) = Place::new(1).await else {
-        return;
-    };
-    let shard = ShardId::default();
-    let load = Load::start(place.nats.context().await, to_any_subject);
-    let a = place.start("a");
-    place.owned_evenly_by(&["a"]).await;
-    let b = place.start("b");
-    load.goes_on(200).await;
-    for (owner, name, other) in [(&a, "a", "b"), (&b, "b", "a")] {
-        load.goes_on(100).await;
-        owner.signal(Signal::STOP);
-        let owners = wait_for_owner(&place, other).await;
-        let asleep = place.floor(name, shard);
-        assert!(asleep > 0);
-        let epoch = owners[&shard].epoch;
-        load.goes_on(200).await;
-        owner.signal(Signal::CONT);
-        wait_for_log(&place, name, "lost: the lease was not renewed in time").await;
-        load.goes_on(200).await;
-        // A commit that was past its last check when the node fell asleep is finished, in a store that nobody else writes. Nothing comes behind it.
-        let awake = place.floor(name, shard);
-        assert!(
-            awake <= asleep + BATCH,
-            "{name} wrote {asleep} to {awake} without a lease"
-        );
-        load.goes_on(200).await;
-        assert_eq!(place.floor(name, shard), awake, "{name} goes on");
-        assert_eq!(wait_for_owner(&place, other).await[&shard].epoch, epoch);
-    }
-    let last = load.end().await;
-    let owners = place.all_at_of(last, "a").await;
-    b.leave();
-    a.leave();
-    place.assert_whole(&owners, last).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_on_one_folder_never_write_side_by_side() {
-    let Some(place) = Place::new(1).await else {
-        return;
-    };
-    let shard = ShardId::default();
-    let storage = place.folder_of("a");
-    let load = Load::start(place.nats.context().await, to_any_subject);
-    let a = place.start_on("a", &storage);
-    place.owned_evenly_by(&["a"]).await;
-    let b = place.start_on("b", &storage);
-    load.goes_on(200).await;
-    a.signal(Signal::STOP);
-    wait_for_owner(&place, "b").await;
-    let asleep = place.floor("a", shard);
-    // The lease is b's, and the folder still a's.
-    wait_for_log(&place, "b", "is owned by a running node").await;
-    assert_eq!(place.floor("a", shard), asleep);
-    a.signal(Signal::CONT);
-    load.goes_on(200).await;
-    let last = load.end().await;
-    let begun = Instant::now();
-    while place.floor("a", shard) < last {
-        assert!(begun.elapsed() < WITHIN, "{}", place.logs(&["a", "b"]));
-    }
-    let mut owners = wait_for_owner(&place, "b").await;
-    a.leave();
-    b.leave();
-    // Both have the folder that is called after a.
-    for owner in owners.values_mut() {
-        "a".clone_into(&mut owner.member.node);
-    }
-    place.assert_whole(&owners, last).await;
-    assert_eq!(
-        store(&storage, Durability::Commit).epoch().unwrap(),
-        owners[&shard].epoch
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_under_several_nodes_loses_and_doubles_nothing() {
-    let Some(mut place) = Place::new(4).await else {
-        return;
-    };
-    let (a, b) = (place.start("a"), place.start("b"));
-    place.owned_evenly_by(&["a", "b"]).await;
-    let mut last = 0;
-    for _ in 0..3 {
-        let load = Load::start(place.nats.context().await, to_any_subject);
-        load.goes_on(100).await;
-        place.nats.kill_and_restart();
-        last = load.end().await.max(last);
-    }
-    let load = Load::start(place.nats.context().await, to_any_subject);
-    load.goes_on(10).await;
-    last = load.end().await.max(last);
-    let owners = place.all_at(last, &["a", "b"]).await;
-    a.leave();
-    b.leave();
-    place.assert_whole(&owners, last).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_the_subject_lets_the_server_leave_out_what_is_of_other_shards() {
-    let Some(mut place) = Place::new(3).await else {
-        return;
-    };
-    place.subjects = "'ev.{shard}.>'";
-    // All events of one account have the same token, as the publisher must see to.
-    let load = Load::start(place.nats.context().await, |number| {
-        format!("ev.{}.x", shard_of(number))
-    });
-    let (a, b) = (place.start("a"), place.start("b"));
-    place.owned_evenly_by(&["a", "b"]).await;
-    load.goes_on(100).await;
-    let last = load.end().await;
-    // Each shard ends at the last event of its own.
-    let last_of = |shard: u32| {
-        (1..=last)
-            .rev()
-            .find(|sequence| shard_of(sequence - 1) == u64::from(shard))
-    };
-    let begun = Instant::now();
-    let owners = loop {
-        let owners = place.owned_evenly_by(&["a", "b"]).await;
-        let ended = owners.iter().all(|(shard, owner)| {
-            Some(place.floor(&owner.member.node, *shard)) == last_of(shard.number())
-        });
-        if ended {
-            break owners;
-        }
-        assert!(begun.elapsed() < WITHIN, "{}", place.logs(&["a", "b"]));
-    };
-    a.leave();
-    b.leave();
-    place.assert_whole(&owners, last).await;
-}
-
-/// The shard of the event `number`, counted from 0.
-fn shard_of(number: u64) -> u64 {
-    number % 101 % 3
+pub(crate) fn to_any_subject(number: u64) -> String {
+    nats::subject(format!("0.{number}"))
 }
 
 impl Place {
-    async fn all_at_of(&self, last: u64, node: &str) -> Owners {
+    pub(crate) async fn all_at_of(&self, last: u64, node: &str) -> Owners {
         let begun = Instant::now();
         loop {
             let owners = wait_for_owner(self, node).await;
@@ -514,7 +331,7 @@ impl Place {
     }
 }
 
-async fn wait_for_owner(place: &Place, node: &str) -> Owners {
+pub(crate) async fn wait_for_owner(place: &Place, node: &str) -> Owners {
     let begun = Instant::now();
     loop {
         let owners = place.owners().await;
@@ -529,7 +346,7 @@ async fn wait_for_owner(place: &Place, node: &str) -> Owners {
     }
 }
 
-async fn wait_for_log(place: &Place, node: &str, words: &str) {
+pub(crate) async fn wait_for_log(place: &Place, node: &str, words: &str) {
     let begun = Instant::now();
     while !place.logs(&[node]).contains(words) {
         assert!(

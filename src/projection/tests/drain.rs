@@ -23,7 +23,10 @@ fn store(folder: &Path) -> Arc<projection::storage::ViewStore> {
 }
 
 async fn publish(context: &Context, payload: String) -> u64 {
-    let acknowledged = context.publish("ev.0", payload.into()).await.unwrap();
+    let acknowledged = context
+        .publish(nats::subject(0), payload.into())
+        .await
+        .unwrap();
     acknowledged.await.unwrap().sequence
 }
 

@@ -164,7 +164,7 @@ async fn any_node_answers_as_one_store_would_and_its_cursors_go_on_at_any_other(
             i64::try_from(number % 7).unwrap(),
         );
         context
-            .publish("ev.x", payload.into())
+            .publish(nats::subject('x'), payload.into())
             .await
             .unwrap()
             .await

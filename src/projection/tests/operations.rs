@@ -18,7 +18,10 @@ fn store(folder: &Path) -> std::sync::Arc<projection::storage::ViewStore> {
 }
 
 async fn publish(context: &Context, payload: String) -> u64 {
-    let acknowledged = context.publish("ev.0", payload.into()).await.unwrap();
+    let acknowledged = context
+        .publish(nats::subject(0), payload.into())
+        .await
+        .unwrap();
     acknowledged.await.unwrap().sequence
 }
 
@@ -370,7 +373,7 @@ async fn status_info_and_page_say_the_same_of_a_node_that_runs_and_of_its_folder
 
     let (_, info) = get(&format!("{url}/info")).await;
     let info: Value = serde_json::from_str(&info).unwrap();
-    assert_eq!(info["stream"], nats::STREAM);
+    assert_eq!(info["stream"], *nats::STREAM);
     assert_eq!(info["projections"][0]["generation"], 1);
     assert!(
         info["projections"][0]["program_hash"]

@@ -25,7 +25,7 @@ async fn publish(context: &Context, count: u64) -> u64 {
         let id = format!("a-{}", number % 7);
         let payload = deposit(&id, 1).into();
         let acknowledged = context
-            .publish(format!("ev.0.{id}"), payload)
+            .publish(nats::subject(format!("0.{id}")), payload)
             .await
             .unwrap();
         last = acknowledged.await.unwrap().sequence;
@@ -58,7 +58,7 @@ impl NaiveGate {
 }
 
 async fn shared_durable(context: &Context) -> PullConsumer {
-    let stream = context.get_stream(STREAM).await.unwrap();
+    let stream = context.get_stream(&*STREAM).await.unwrap();
     let config = pull::Config {
         durable_name: Some("shared".to_owned()),
         ack_policy: AckPolicy::Explicit,
@@ -217,7 +217,7 @@ async fn a_stream_that_is_made_anew_under_a_running_node_blocks_it() {
         });
         let meddle = async {
             has_reached.await.unwrap();
-            context.delete_stream(STREAM).await.unwrap();
+            context.delete_stream(&*STREAM).await.unwrap();
             let context = nats.stream(RetentionPolicy::Limits).await;
             publish(&context, 20).await;
         };
@@ -244,7 +244,7 @@ async fn history_that_is_gone_blocks_and_a_purge_up_to_the_checkpoint_does_not()
             status.has_reached(5)
         })
         .await;
-        let stream = context.get_stream(STREAM).await.unwrap();
+        let stream = context.get_stream(&*STREAM).await.unwrap();
         stream.purge().sequence(6).await.unwrap();
         publish(&context, 5).await;
         run_until(&store, &manifest, &settings, &mut source, |status| {
@@ -298,7 +298,7 @@ async fn a_work_queue_is_read_by_a_durable_emptied_as_views_are_committed_and_re
             publish(&context, 120).await;
         }
         assert_eq!(applied(&store), (1..=240).collect::<Vec<_>>());
-        let stream = context.get_stream(STREAM).await.unwrap();
+        let stream = context.get_stream(&*STREAM).await.unwrap();
         assert_eq!(
             stream.cached_info().state.messages,
             120,
