@@ -6,6 +6,7 @@
 
 mod commands;
 mod exchanging;
+mod left;
 mod looks;
 mod making;
 mod rest;
@@ -19,10 +20,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::work::{BesideRun, ServedRun, SideRun};
 pub use self::{
     commands::{Command, Done},
     rest::Rest,
+};
+use self::{
+    left::Left,
+    work::{BesideRun, ServedRun, SideRun},
 };
 use super::{Cutover, Phase, Progress, RebuildError, RebuildOptions, Sources};
 use crate::{
@@ -87,6 +91,8 @@ struct Work {
     retiring: Vec<ViewTable>,
     /// Parts whose exchange has failed in a way that may pass.
     unfinished: Vec<Progress>,
+    /// What has ceased to be served here.
+    left: Left,
     over: Vec<Progress>,
     /// What was asked for, where the node is there for nothing else.
     jobs: BTreeSet<ViewTable>,

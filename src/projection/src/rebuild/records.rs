@@ -367,24 +367,8 @@ pub(super) fn table(view_type: &ViewType, generation: u32) -> ViewTable {
     }
 }
 
-/// The generations that are not served any more and have been kept for long enough.
-pub(super) fn expired(
-    store: &ViewStore,
-    options: &super::RebuildOptions,
-    now: SystemTime,
-) -> Result<Vec<ViewTable>, RebuildError> {
-    let snapshot = store.snapshot()?;
-    let mut expired = Vec::new();
-    for view_type in snapshot.view_types()? {
-        let found = snapshot.generations(&view_type)?;
-        let kept = found.into_iter().flat_map(|found| found.kept);
-        let old = kept.filter(|(_, kept)| kept_for_long_enough(kept, options, now));
-        expired.extend(old.map(|(number, _)| table(&view_type, number)));
-    }
-    Ok(expired)
-}
-
-fn kept_for_long_enough(
+/// Whether a generation that is not served any more has been kept for long enough, by the time of day.
+pub(super) fn kept_for_long_enough(
     generation: &Generation,
     options: &super::RebuildOptions,
     now: SystemTime,

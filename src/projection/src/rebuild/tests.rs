@@ -384,7 +384,8 @@ async fn a_node_whose_storage_cannot_be_read_for_a_while_goes_on() {
 #[test]
 fn views_that_are_made_again_in_place_are_made_of_all_there_is() {
     let store = FaultyDisk::new().open();
-    let projection = &manifest().projections()[0];
+    let manifest = manifest();
+    let projection = &manifest.projections()[0];
     records::adopt(&store, projection, 1).unwrap();
     let later = begin(&store, projection, GenerationState::Shadow, 101).unwrap();
     super::cut_over(&store, &later, u64::MAX, std::time::SystemTime::now()).unwrap();

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Node, NodeMode, Work,
+    left::Left,
     work::{ServedRun, SideRun},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         lineup::{Lineup, lineup},
         records::{self, blocking},
     },
-    types::GenerationState,
+    types::{GenerationState, ViewTable},
 };
 
 impl Node {
@@ -154,8 +155,30 @@ impl Node {
         }
     }
 
+    /// The generations that are not served any more and have been kept for long enough.
+    fn expired(&self, left: &mut Left) -> Result<Vec<ViewTable>, RebuildError> {
+        let now = SystemTime::now();
+        let snapshot = self.store.snapshot()?;
+        let mut expired = Vec::new();
+        for view_type in snapshot.view_types()? {
+            let Some(found) = snapshot.generations(&view_type)? else {
+                continue;
+            };
+            left.note(records::table(&view_type, found.served));
+            for (number, kept) in &found.kept {
+                let table = records::table(&view_type, *number);
+                if records::kept_for_long_enough(kept, &self.options, now)
+                    && left.is_longer_ago(&table, self.options.keep_old)
+                {
+                    expired.push(table);
+                }
+            }
+        }
+        Ok(expired)
+    }
+
     async fn retire_expired(&self, work: &mut Work) -> Result<(), RebuildError> {
-        let expired = records::expired(&self.store, &self.options, SystemTime::now());
+        let expired = self.expired(&mut work.left);
         for table in transient(expired)?.unwrap_or_default() {
             work.stop_beside(&table).await;
             let retired = blocking(&self.store, move |store| records::retire(store, &table));
