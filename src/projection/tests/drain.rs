@@ -1,15 +1,17 @@
 //! Drain with a real server: a node that is told to stop under load commits what it has, loses nothing, and ends within its grace.
 
 mod accounts;
-mod nats;
 mod node;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
 use accounts::{applied, deposit, manifest};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
-use nats::{Nats, servers};
-use node::{Node, stop, until, until_status};
+use node::{
+    Node,
+    nats::{self, Nats, servers},
+    stop, until, until_status,
+};
 use projection::{
     health::{Asked, Health},
     pipeline::{Shard, ShardOptions},
