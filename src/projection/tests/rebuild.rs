@@ -272,7 +272,6 @@ async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_as
         assert_eq!(shadow(), None);
         node.wait_for("it to be cleared", || generations().kept.len() == 1)
             .await;
-        assert_eq!(generations().next(), first + 1);
         node.stop().await;
 
         let node = start(&store, wanted(), &settings, &source);
@@ -285,8 +284,8 @@ async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_as
             id: None,
         };
         let begun = node.handle.ask(rebuild).await.unwrap();
-        assert_eq!(begun.generation, format!("account@{}", first + 1));
-        assert_eq!(shadow(), Some(first + 1));
+        assert_eq!(begun.generation, format!("account@{first}"));
+        assert_eq!(shadow(), Some(first));
         node.stop().await;
     }
 }

@@ -95,7 +95,7 @@ fn missing(generations: &Generations, projection: &Projection) -> bool {
     };
     if is_served(generations) {
         // The same program under a higher number is a rebuild; under a lower one it is what that rebuild has come to.
-        return number >= generations.next();
+        return number >= generations.next() && number > generations.given_up;
     }
     let made_already = generations.kept.values().any(|kept| {
         kept.program == hash

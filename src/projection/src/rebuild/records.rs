@@ -234,7 +234,7 @@ pub fn retire_some(
     }
     store.change_generations(&table.view_type, |change| {
         let mut generations = known(change, &table.view_type)?;
-        generations.forget(table.generation);
+        generations.kept.remove(&table.generation);
         change.forget(table.generation)?;
         change.set(&generations)?;
         Ok(false)

@@ -27,9 +27,9 @@ pub struct Generations {
     /// The program that an operator went back from, or whose generation was given up while it was being made. It is not tried again unless somebody says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
-    /// The highest number that was cleared.
+    /// The highest number that was given up while it was being made. A manifest that has it still is not asking for it anew.
     #[serde(default, skip_serializing_if = "is_none_yet")]
-    pub cleared: u32,
+    pub given_up: u32,
     /// Views that are being exchanged in steps. Nobody may write to the served ones before that is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
@@ -137,8 +137,8 @@ pub struct Flip {
     clippy::trivially_copy_pass_by_ref,
     reason = "that is how it is asked for"
 )]
-fn is_none_yet(cleared: &u32) -> bool {
-    *cleared == 0
+fn is_none_yet(given_up: &u32) -> bool {
+    *given_up == 0
 }
 
 fn first_of_all() -> u64 {
@@ -155,17 +155,16 @@ impl Generations {
             before: Vec::new(),
             history: Vec::new(),
             rejected: None,
-            cleared: 0,
+            given_up: 0,
             exchange: None,
         }
     }
 
-    /// A number that no generation has, and that is above all that hold or held anything.
+    /// A number that no generation has, and that is above all that hold anything or were ever served.
     pub fn next(&self) -> u32 {
         let flips = self.history.iter().flat_map(|flip| [flip.from, flip.to]);
         let all = self.kept.keys().copied().chain(flips);
-        let all = all.chain([self.served, self.cleared]);
-        all.max().unwrap_or(self.served) + 1
+        all.max().unwrap_or(self.served).max(self.served) + 1
     }
 
     /// Gives `number` up. A program that was being tried by it is not tried again by itself.
@@ -173,18 +172,15 @@ impl Generations {
         let served = self.kept.get(&self.served);
         let served = served.map(|served| served.program.clone());
         if let Some(kept) = self.kept.get_mut(&number) {
-            if kept.state == GenerationState::Shadow && served.as_ref() != Some(&kept.program) {
-                self.rejected = Some(kept.program.clone());
+            if kept.state == GenerationState::Shadow {
+                self.given_up = self.given_up.max(number);
+                if served.as_ref() != Some(&kept.program) {
+                    self.rejected = Some(kept.program.clone());
+                }
             }
             kept.state = GenerationState::Retiring;
         }
         self.before.retain(|before| *before != number);
-    }
-
-    /// Forgets `number`, of which nothing is left.
-    pub fn forget(&mut self, number: u32) {
-        self.kept.remove(&number);
-        self.cleared = self.cleared.max(number);
     }
 
     /// Serves `to` from `at` on. The way back leads to what is served now.
@@ -339,12 +335,8 @@ mod tests {
         let next = with_shadow(&mut generations);
         generations.cut_over(next, at(1));
         generations.roll_back(at(2));
-        generations.forget(5);
+        generations.kept.remove(&5);
         assert_eq!(generations.next(), 6);
-        let never_served = with_shadow(&mut generations);
-        generations.give_up(never_served);
-        generations.forget(never_served);
-        assert_eq!(generations.next(), 7);
         let bytes = generations.encode();
         assert_eq!(Generations::decode(&bytes).unwrap(), generations);
     }
