@@ -135,6 +135,15 @@ async fn events_that_wait_while_a_write_hangs_are_a_stall_until_it_goes_on() {
     assert!(waits.contains("to be folded and committed"), "{waits}");
     let (_, metrics) = get(&format!("{url}/metrics")).await;
     assert!((value(&metrics, "projection_stalled") - 1.0).abs() < 1e-9);
+    let lag = |unit: &str| {
+        value(
+            &metrics,
+            &format!("projection_lag_{unit}{{projection=\"account@1\"}}"),
+        )
+    };
+    assert!((lag("events") - 1.0).abs() < 1e-9, "{metrics}");
+    // As old as the last event in the views, which was there before anything stood still.
+    assert!(lag("seconds") >= 1.0, "{metrics}");
     until("the log says it", async || {
         node.log().contains("stalled").then_some(())
     })
