@@ -175,6 +175,7 @@ async fn node(nats: &Nats, events: u64) -> (Taken, Taken) {
         .ask(Command::Rebuild {
             projection,
             from: 1,
+            id: None,
         })
         .await;
     assert_eq!(begun.expect("it begins").generation, "account@2");

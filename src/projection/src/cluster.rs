@@ -297,7 +297,12 @@ impl Cluster {
             tracing::warn!(%shard, stored, "the store knows a later owner than the leases do");
             self.keeper.outbid(shard, stored);
         }
-        match self.keeper.release(shard).await {
+        let released = match ended {
+            // Held on to, it would be nobody's for as long as this node lives.
+            Ended::Failed => self.keeper.fail(shard).await,
+            Ended::Stopped | Ended::Outbid { .. } => self.keeper.release(shard).await,
+        };
+        match released {
             Ok(()) => tracing::info!(%shard, "let go"),
             Err(error) => {
                 tracing::warn!(%shard, %error, "not let go; others have it when the lease has run out");

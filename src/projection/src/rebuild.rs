@@ -37,3 +37,6 @@ pub use verify::{
     Difference, PATH as VERIFY_PATH, Verification, Verified, Verifier, Verify, VerifyOutcome,
     verify,
 };
+
+#[cfg(test)]
+mod tests;

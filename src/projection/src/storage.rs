@@ -137,11 +137,14 @@ impl ViewStore {
     /// Writes all of `batch`, or nothing of it. When this returns, it is on the disk, unless the store syncs by interval.
     ///
     /// # Errors
-    /// [`StorageError::FloorMoved`] where another writer was here since the batch was begun, [`StorageError::Fenced`] where the shard has another owner; else what failed.
+    /// [`StorageError::FloorMoved`] where another writer was here since the batch was begun, [`StorageError::Exchanging`] where views of it are being exchanged, [`StorageError::Fenced`] where the shard has another owner; else what failed.
     pub fn commit(&self, batch: &Batch) -> Result<(), StorageError> {
         self.write(&mut |tables| {
             let mut parts = batch.parts().iter();
-            parts.try_for_each(|part| write_part(tables, part))
+            parts.try_for_each(|part| {
+                generations::refuse_exchanging(tables, part.table())?;
+                write_part(tables, part)
+            })
         })
     }
 

@@ -150,6 +150,12 @@ pub trait EventSource: Send {
     /// Delivery must be started again. What was received before is in order and may be used.
     async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError>;
 
+    /// How many messages there are that this delivery has not given yet, as the stream knows it: a source that is silent may have any number of them.
+    ///
+    /// # Errors
+    /// The stream cannot be asked, or nothing is being delivered.
+    async fn pending(&mut self) -> Result<u64, StreamError>;
+
     /// Tells the stream that everything up to `through` is in the views. Only after that is true.
     ///
     /// # Errors

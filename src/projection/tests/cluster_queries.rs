@@ -307,12 +307,20 @@ async fn a_node_says_how_all_its_shards_are(a: &Node) {
 async fn each_shard_is_operated_where_it_is(a: &Node, b: &Node) {
     let of_b = *b.view.hosted().borrow().keys().next().unwrap();
     let rebuild = format!("/shards/{of_b}/rebuild");
-    let (status, refused) = a.get(&rebuild).await;
-    assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+    // Who is not the owner passes it on, and not any further.
+    let (status, of_a) = a.get(&rebuild).await;
+    assert_eq!((status, of_a), b.get(&rebuild).await);
+    let passed_on = Client::new()
+        .get(format!("{}{rebuild}", a.base))
+        .header("x-projection-passed-on", "1");
+    let refused = passed_on.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::MISDIRECTED_REQUEST);
+    let refused: Value = refused.json().await.unwrap();
     assert!(
         refused["message"].as_str().unwrap().contains(&b.base),
         "{refused}"
     );
+    assert_eq!(a.get("/shards/4/rebuild").await.0, StatusCode::NOT_FOUND);
     let command = json!({"command": "rebuild", "projection": "account"});
     let asked = Client::new()
         .post(format!("{}{rebuild}", b.base))

@@ -1,15 +1,17 @@
 //! The command with a real server: a node that is killed under load, looked into while it runs, and mended by what its status says.
 
 mod accounts;
-mod nats;
 mod node;
 
 use std::path::Path;
 
 use accounts::{applied, deposit, event};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
-use nats::{Nats, STREAM, servers};
-use node::{Node, says, stop};
+use node::{
+    Node,
+    nats::{self, Nats, STREAM, servers},
+    says, stop,
+};
 use projection::settings::Durability;
 
 fn store(folder: &Path) -> std::sync::Arc<projection::storage::ViewStore> {

@@ -1,15 +1,24 @@
 //! Drain with a real server: a node that is told to stop under load commits what it has, loses nothing, and ends within its grace.
 
 mod accounts;
-mod nats;
 mod node;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use accounts::{applied, deposit, manifest};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
-use nats::{Nats, servers};
-use node::{Node, stop, until, until_status};
+use node::{
+    Node,
+    nats::{self, Nats, servers},
+    stop, until, until_status,
+};
 use projection::{
     health::{Asked, Health},
     pipeline::{Shard, ShardOptions},
@@ -40,10 +49,17 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
     let context = nats.stream(RetentionPolicy::Limits).await;
     // What is only in memory between syncs must be brought to the disk by the drain.
     let node = Node::served(&nats.url(), "halt", "durability: 100ms\n");
+    // Until all rounds are over, however slow the machine is.
+    let enough = Arc::new(AtomicBool::new(false));
+    let ending = Arc::clone(&enough);
     let publishing = tokio::spawn(async move {
         let mut last = 0;
-        for number in 0..1_500 {
+        for number in 0.. {
+            if ending.load(Ordering::Relaxed) {
+                break;
+            }
             last = publish(&context, deposit(&format!("a-{}", number % 9), 1)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         last
     });
@@ -80,6 +96,7 @@ async fn a_node_that_is_told_to_stop_under_load_again_and_again_loses_nothing_an
         assert_eq!(applied(&store), (1..=floor).collect::<Vec<_>>());
     }
     assert_eq!(node.log().matches("drained: everything").count(), 4);
+    enough.store(true, Ordering::Relaxed);
     let last = publishing.await.unwrap();
     let child = node.start();
     let url = node.url().await;

@@ -298,9 +298,12 @@ impl Node {
     pub(crate) async fn generations(&self, shards: u32) -> Vec<Value> {
         let mut all = Vec::new();
         for shard in 0..shards {
-            let (status, told) = self.get(&format!("/shards/{shard}/rebuild")).await;
-            assert_eq!(status, 200, "{told}");
-            all.push(told["types"][0]["generations"].clone());
+            // It may be changing hands at the moment.
+            let told = until(&format!("shard {shard} answers"), async || {
+                let (status, told) = self.get(&format!("/shards/{shard}/rebuild")).await;
+                (status == 200).then_some(told)
+            });
+            all.push(told.await["types"][0]["generations"].clone());
         }
         all
     }

@@ -1,13 +1,15 @@
 //! What mends: for each reason that a projection does not go on for, every command that its status names is said as it stands there, and the projection goes on.
 
 mod accounts;
-mod nats;
 mod node;
 
 use accounts::{deposit, event, store, table};
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
-use nats::{Nats, STREAM, servers};
-use node::{Node, stop};
+use node::{
+    Node,
+    nats::{self, Nats, STREAM, servers},
+    stop,
+};
 use projection::{
     settings::Durability,
     shards::{ShardLayout, Share},
@@ -16,6 +18,9 @@ use projection::{
 };
 
 const EVENTS: u64 = 60;
+
+/// What becomes of a checkpoint.
+type Change = Box<dyn Fn(&mut Checkpoint)>;
 
 async fn publish(context: &Context, payload: String) -> u64 {
     let sent = context
@@ -60,7 +65,8 @@ fn change(node: &Node, change: impl FnOnce(&mut Checkpoint)) {
 /// That the node is blocked, and goes on to `last` after the command at `at` of those that its status names.
 #[track_caller]
 fn is_mended(node: &Node, what: &str, at: usize, last: u64) {
-    let status = node.status().unwrap();
+    let status = node.status();
+    let status = status.unwrap_or_else(|| panic!("{what}: {:?}", node.run(&["status"])));
     let blocked = status["blocked"].as_str();
     assert!(
         blocked.is_some_and(|why| why.contains(what)),
@@ -99,7 +105,6 @@ async fn each_command_that_a_status_names_mends_what_it_is_named_for() {
         shard: 1.into(),
     }
     .mark();
-    type Change = Box<dyn Fn(&mut Checkpoint)>;
     let changes: [(&str, usize, Change); 8] = [
         (
             "created anew",

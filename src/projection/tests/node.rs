@@ -9,7 +9,7 @@ use std::{
 };
 
 #[path = "nats.rs"]
-mod nats;
+pub(crate) mod nats;
 
 use nats::STREAM;
 use rustix::process::{Pid, Signal, kill_process};

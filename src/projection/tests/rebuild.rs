@@ -236,6 +236,60 @@ async fn a_cutover_by_command_waits_for_the_command_and_refuses_what_is_behind()
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_asks_for_it() {
+    // By another program, and by the same one under a higher number.
+    for wanted in [(2, 1), (1, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, source) = (store(folder.path()), MemorySource::default());
+        publish_through(&source, 0, 500);
+        let mut settings = settings();
+        settings.rebuild.cutover = Cutover::Command;
+        let node = start(&store, manifest(1, 1), &settings, &source);
+        node.wait_for_floor(&store, 500).await;
+        node.stop().await;
+
+        let wanted = || manifest(wanted.0, wanted.1);
+        let node = start(&store, wanted(), &settings, &source);
+        let generations = || {
+            let found = store.snapshot().unwrap().generations(&"account".into());
+            found.unwrap().unwrap()
+        };
+        let shadow = || {
+            let kept = generations().kept;
+            let mut shadows = kept
+                .iter()
+                .filter(|(_, kept)| kept.state == GenerationState::Shadow);
+            shadows.next().map(|(number, _)| *number)
+        };
+        node.wait_for("the shadow", || shadow().is_some()).await;
+        let first = shadow().unwrap();
+        let retire = Command::Retire {
+            generation: format!("account@{first}"),
+        };
+        // Before this is answered, it is worked out what there is to do now.
+        node.handle.ask(retire).await.unwrap();
+        assert_eq!(shadow(), None);
+        node.wait_for("it to be cleared", || generations().kept.len() == 1)
+            .await;
+        node.stop().await;
+
+        let node = start(&store, wanted(), &settings, &source);
+        publish_through(&source, 500, 600);
+        node.wait_for_floor(&store, 600).await;
+        assert_eq!(shadow(), None, "it is begun by a restart");
+        let rebuild = Command::Rebuild {
+            projection: "account".to_owned(),
+            from: 1,
+            id: None,
+        };
+        let begun = node.handle.ask(rebuild).await.unwrap();
+        assert_eq!(begun.generation, format!("account@{first}"));
+        assert_eq!(shadow(), Some(first));
+        node.stop().await;
+    }
+}
+
 /// A stream that has lost its first events since they were read.
 struct Forgetful(MemorySource);
 
@@ -255,6 +309,10 @@ impl EventSource for Forgetful {
 
     async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
         self.0.receive(limits).await
+    }
+
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.0.pending().await
     }
 
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {

@@ -9,12 +9,14 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use projection::{
-    settings::Engine,
-    storage::{Breaker, StorageError},
+    pipeline::ShardStatus,
+    settings::{Durability, Engine},
+    storage::{Breaker, StorageError, StoreOptions, ViewStore},
     stream::MemorySource,
 };
 
@@ -152,13 +154,20 @@ fn large(number: u64) -> String {
     accounts::deposit(&id, 1)
 }
 
-async fn node_on_a_full_disk(folder: &Path) {
+fn store_of(folder: &Path, engine: Engine, bytes_max: usize) -> Arc<ViewStore> {
+    let options = StoreOptions {
+        engine,
+        bytes_max,
+        durability: Durability::Commit,
+    };
+    Arc::new(ViewStore::open(folder, options).expect("a store"))
+}
+
+/// Runs a node on a disk of which `ballast` bytes are taken until it has noticed that there are too few.
+async fn node_on_a_full_disk(folder: &Path, engine: Engine, ballast_bytes: usize) {
     let ballast = folder.join("ballast");
-    fs::write(&ballast, vec![0; 18 << 20]).unwrap();
-    let store = accounts::store(
-        &folder.join("store"),
-        projection::settings::Durability::Commit,
-    );
+    fs::write(&ballast, vec![0; ballast_bytes]).unwrap();
+    let store = store_of(&folder.join("store"), engine, 1 << 30);
     let mut source = MemorySource::default();
     let last = 6_000;
     for number in 0..last {
@@ -199,7 +208,91 @@ fn a_node_on_a_full_disk_acknowledges_nothing_more_and_goes_on_by_itself_when_th
         "28m",
         |folder| {
             let runtime = tokio::runtime::Runtime::new().unwrap();
-            runtime.block_on(node_on_a_full_disk(folder));
+            runtime.block_on(node_on_a_full_disk(folder, Engine::Mdbx, 18 << 20));
         },
     );
+}
+
+#[test]
+fn a_node_over_redb_on_a_full_disk_acknowledges_nothing_more_and_goes_on_by_itself() {
+    within_a_small_disk(
+        "a_node_over_redb_on_a_full_disk_acknowledges_nothing_more_and_goes_on_by_itself",
+        "96m",
+        |folder| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(node_on_a_full_disk(folder, Engine::Redb, 90 << 20));
+        },
+    );
+}
+
+#[test]
+fn a_full_store_says_so_keeps_what_it_has_and_goes_on_with_more_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_of(folder.path(), Engine::Mdbx, 8 << 20);
+    let mut floor = None;
+    let error = loop {
+        let next = floor.unwrap_or(0) + 1;
+        let grown = usize::try_from(next).unwrap() * 8_000;
+        match store.commit(&stamped::padded_batch(floor, next, grown)) {
+            Ok(()) => floor = Some(next),
+            Err(error) => break error,
+        }
+        assert!(next < 1_000, "the store never became full");
+    };
+    assert!(matches!(error, StorageError::Full { .. }), "{error:?}");
+    assert!(error.is_transient());
+    let last = floor.expect("there was room for some");
+    stamped::assert_whole(&store, last);
+    // What fits is still taken.
+    store
+        .commit(&stamped::padded_batch(floor, last + 1, 100))
+        .expect("small views fit where large ones were");
+    stamped::assert_whole(&store, last + 1);
+    drop(store);
+    let store = store_of(folder.path(), Engine::Mdbx, 1 << 30);
+    let grown = usize::try_from(last + 2).unwrap() * 8_000;
+    store
+        .commit(&stamped::padded_batch(Some(last + 1), last + 2, grown))
+        .expect("there is room now");
+    stamped::assert_whole(&store, last + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_store_is_full_acknowledges_nothing_more_can_be_stopped_and_goes_on_with_more_room()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let mut source = MemorySource::default();
+    let last = 6_000;
+    for number in 0..last {
+        source.publish("ev", large(number));
+    }
+    let mut settings = accounts::settings(200, 1);
+    settings.breaker_pause = Duration::from_millis(5);
+    let manifest = accounts::manifest("halt");
+    let lowest = |status: &ShardStatus| {
+        let floors = status.projections.values().map(|state| state.floor);
+        floors.min().unwrap_or(0)
+    };
+    let store = store_of(folder.path(), Engine::Mdbx, 8 << 20);
+    let shared = source.clone();
+    let run = accounts::run_until(&store, &manifest, &settings, &mut source, |status| {
+        assert!(
+            shared.acknowledged() <= lowest(status),
+            "acknowledged beyond what is stored"
+        );
+        status.storage_trouble.is_some()
+    });
+    let status = run.await;
+    let stopped_at = lowest(&status);
+    assert!(stopped_at < last, "{status:?}");
+    let kept: Vec<_> = (1..=stopped_at).collect();
+    assert_eq!(accounts::applied(&store), kept);
+    drop(store);
+
+    let store = store_of(folder.path(), Engine::Mdbx, 1 << 30);
+    let run = accounts::run_until(&store, &manifest, &settings, &mut source, |status| {
+        status.has_reached(last)
+    });
+    assert_eq!(run.await.storage_trouble, None);
+    assert_eq!(accounts::applied(&store), (1..=last).collect::<Vec<_>>());
 }

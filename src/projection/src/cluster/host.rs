@@ -28,6 +28,8 @@ use crate::{
 pub(super) enum Ended {
     /// It was told to, or its lease ended.
     Stopped,
+    /// This node cannot run it.
+    Failed,
     /// Its store knows a later owner.
     Outbid {
         /// Which.
@@ -140,9 +142,8 @@ impl Host {
                 ..
             })) => Ended::Outbid { stored },
             Err(error) => {
-                tracing::error!(%shard, %error, "its store does not say what there is to do");
-                stop.cancelled().await;
-                Ended::Stopped
+                tracing::error!(%shard, %error, "cannot be run here, and is let go");
+                Ended::Failed
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     http::quarantine::meant,
     manifest::{Projection, ProjectionManifest},
     pipeline::ShardOptions,
+    rebuild::{self, RebuildError},
     settings::{Engine, Settings},
     shards::{ShardId, Share},
     storage::{StoreOptions, ViewStore},
@@ -136,7 +137,15 @@ impl Node {
         for projection in self.manifest.projections() {
             let of_type = &projection.table.view_type;
             if !served.iter().any(|known| known.table.view_type == *of_type) {
-                served.push(self.meant(store, of_type.as_str())?);
+                let found = rebuild::find(store, &self.manifest, of_type.as_str());
+                served.push(match found {
+                    // Without its program it is blocked, and what mends that is worth showing.
+                    Err(RebuildError::NoProgram { table }) => Projection {
+                        table,
+                        ..projection.clone()
+                    },
+                    _ => self.meant(store, of_type.as_str())?,
+                });
             }
         }
         Ok(served)

@@ -37,7 +37,7 @@ const ASKED_MAX: usize = 10;
 pub(super) struct Verify {
     /// The projection, which stands for what is served of it, or one generation such as account@2.
     projection: String,
-    /// The folder for the second reading, which is removed; beside the store, unless given.
+    /// An empty folder for the second reading, or one to be made, which is removed then; beside the store, unless given.
     #[arg(long, conflicts_with = "node")]
     scratch: Option<PathBuf>,
     /// A node that runs, which passes on what is for others.

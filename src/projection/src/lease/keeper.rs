@@ -90,6 +90,8 @@ pub struct Keeper {
     announced: bool,
     leaving: bool,
     seen: HashMap<String, Seen>,
+    /// When this node could not run them.
+    failed: BTreeMap<ShardId, Instant>,
     /// Epochs that stores are known to have.
     epochs: BTreeMap<ShardId, u64>,
     owners: watch::Sender<Owners>,
@@ -109,6 +111,7 @@ impl Keeper {
             held: BTreeMap::new(),
             leaving: false,
             seen: HashMap::new(),
+            failed: BTreeMap::new(),
             epochs: BTreeMap::new(),
             owners: watch::Sender::default(),
         }
@@ -163,6 +166,19 @@ impl Keeper {
             ours && owners.remove(&shard).is_some()
         });
         posted.map(drop)
+    }
+
+    /// Lets a shard go that this node cannot run. Others may have it at once, above their shares too; this node tries it again after a while.
+    ///
+    /// # Errors
+    /// The board does not answer; then others have it when the lease has run out.
+    pub async fn fail(&mut self, shard: ShardId) -> Result<(), LeaseError> {
+        self.failed.insert(shard, Instant::now());
+        self.options.preferred.remove(&shard);
+        if let Some(held) = self.held.get_mut(&shard) {
+            held.lease.failed_by = Some(self.options.member.id.clone());
+        }
+        self.release(shard).await
     }
 
     /// Takes this node off the board.
@@ -254,7 +270,12 @@ impl Keeper {
         let (others, gone) = self.others(&nodes, now);
         self.announce(&nodes).await?;
         for key in gone {
-            within(&self.options, "remove a key", self.board.remove(&key)).await?;
+            let removed = within(&self.options, "remove a key", self.board.remove(&key)).await;
+            if let Err(error) = removed {
+                // It is in nobody's way, and no shard may wait for it.
+                tracing::warn!(key, %error, "a node that has gone stays on the board");
+                break;
+            }
         }
         if !self.leaving {
             let others = self.counted(others, &leases, now);

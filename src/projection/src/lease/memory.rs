@@ -20,6 +20,8 @@ pub struct MemoryBoard {
     cut: AtomicBool,
     /// The next write is done, and nobody says so.
     silent: AtomicBool,
+    /// This node may not remove keys.
+    keeps: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,11 @@ impl MemoryBoard {
     /// Loses the answer to the next write.
     pub fn lose_next_answer(&self) {
         self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets this node remove no keys, as a server does whose user may not purge.
+    pub fn keep_keys(&self) {
+        self.keeps.store(true, Ordering::Relaxed);
     }
 
     fn shared(&self, operation: &'static str) -> Result<MutexGuard<'_, Shared>, LeaseError> {
@@ -96,7 +103,11 @@ impl LeaseBoard for MemoryBoard {
     }
 
     async fn remove(&self, key: &str) -> Result<(), LeaseError> {
-        self.shared("remove a key")?.keys.remove(key);
+        let mut shared = self.shared("remove a key")?;
+        if self.keeps.load(Ordering::Relaxed) {
+            return Err(unreachable("remove a key"));
+        }
+        shared.keys.remove(key);
         Ok(())
     }
 }

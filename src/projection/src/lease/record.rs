@@ -52,6 +52,9 @@ pub struct Lease {
     pub since_ms: u64,
     /// How long it is good without being written again.
     pub ttl_ms: u64,
+    /// The node that could not run it and let it go for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_by: Option<String>,
 }
 
 impl Lease {

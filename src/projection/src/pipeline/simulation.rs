@@ -80,6 +80,11 @@ impl EventSource for FaultySource {
         self.stream.receive(limits).await
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.may_fail("say what is left to deliver")?;
+        self.stream.pending().await
+    }
+
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
         self.may_fail("take an acknowledgement")?;
         self.stream.acknowledge(through).await

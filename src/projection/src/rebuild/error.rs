@@ -86,6 +86,19 @@ pub enum RebuildError {
         /// Which.
         scope: Scope,
     },
+    /// Some views were exchanged, and others not yet.
+    #[error(
+        "{scope} of {view_type} are not all exchanged yet; nothing else is written to them before"
+    )]
+    Unfinished {
+        /// Of which type.
+        view_type: ViewType,
+        /// Which.
+        scope: Scope,
+        /// Why it did not go on.
+        #[source]
+        source: StorageError,
+    },
     /// The text of the program is not known.
     #[error("the program of {table} is not in the manifest, and its text was not kept")]
     NoProgram {
@@ -118,13 +131,23 @@ pub enum RebuildError {
         /// Which event.
         until: u64,
     },
+    /// What an exchange waits for did not come while what is served stood still.
+    #[error(
+        "event {until} did not come within {within:?}, and what is served stands still for no longer"
+    )]
+    Late {
+        /// Which event.
+        until: u64,
+        /// How long it was waited for.
+        within: std::time::Duration,
+    },
     /// It was told to stop.
     #[error("it was stopped before its end")]
     Stopped,
-    /// The served views are at another event than the new ones were made to.
-    #[error("{table} has moved from {expected} to {found}; nothing was exchanged")]
+    /// Views are at another event than those that they are to be exchanged for, or compared with.
+    #[error("{table} is at {found}, and not at {expected} as it should be")]
     Moved {
-        /// What is served.
+        /// Which.
         table: ViewTable,
         /// Where it should be.
         expected: u64,
@@ -139,6 +162,18 @@ pub enum RebuildError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The folder for the second reading holds something else.
+    #[error("the folder {} is not empty; name one that is, or that is not there", folder.display())]
+    NotEmpty {
+        /// Which.
+        folder: std::path::PathBuf,
+    },
+    /// A task of the node is no more, and nobody knows how far it came.
+    #[error("{what} has panicked; the node has to be started again")]
+    Panicked {
+        /// What it did.
+        what: &'static str,
     },
     /// The node has ended.
     #[error("the node has ended")]

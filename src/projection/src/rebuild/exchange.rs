@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use super::{
     RebuildError,
-    records::{give_up, known, table},
+    records::{known, refuse_exchange, table},
 };
 use crate::{
     quarantine::{Record, RecordKey},
@@ -23,10 +23,11 @@ pub struct ExchangeLimits {
     pub entries_max: usize,
 }
 
-/// Puts what the side generation `from` holds of `scope` in the place of what is served of it. `floor` is where both stand.
+/// Puts what the side generation `from` holds in the place of what is served of it. `floor` is where both stand.
 ///
 /// # Errors
-/// What is served has moved, or the store. Then [`finish_exchange`] goes on with it, or nothing has happened.
+/// One of them is not there, another exchange is not finished, or the store: then nothing has happened.
+/// [`RebuildError::Unfinished`] where it was begun: then nobody can write to what is served before [`finish_exchange`] has gone on with it.
 pub fn exchange(
     store: &ViewStore,
     view_type: &ViewType,
@@ -34,8 +35,9 @@ pub fn exchange(
     floor: u64,
     limits: ExchangeLimits,
 ) -> Result<(), RebuildError> {
-    store.change_generations(view_type, |change| {
+    let begun = store.change_generations(view_type, |change| {
         let mut generations = known(change, view_type)?;
+        refuse_exchange(&generations, view_type)?;
         let side = table(view_type, from);
         let kept = super::records::kept(&generations, &side)?;
         let GenerationState::Side { scope } = kept.state.clone() else {
@@ -45,50 +47,72 @@ pub fn exchange(
                 operation: "an exchange",
             });
         };
-        let served = change.checkpoint(generations.served)?;
-        let found = served.map_or(0, |served| served.floor);
-        if found != floor {
-            return Err(RebuildError::Moved {
-                table: table(view_type, generations.served),
-                expected: floor,
-                found,
-            });
+        // Views of another event under the checkpoint of this one would lose what is between them, or get it twice.
+        for number in [generations.served, from] {
+            let stood = change.checkpoint(number)?;
+            let found = stood.map_or(0, |stood| stood.floor);
+            if found != floor {
+                return Err(RebuildError::Moved {
+                    table: table(view_type, number),
+                    expected: floor,
+                    found,
+                });
+            }
         }
         generations.exchange = Some(Exchange {
             from,
-            scope,
+            scope: scope.clone(),
+            floor,
             done: String::new(),
         });
-        Ok(change.set(&generations)?)
-    })?;
-    finish_exchange(store, view_type, limits).map(drop)
+        change.set(&generations)?;
+        Ok(scope)
+    });
+    let scope = begun?;
+    match finish_exchange(store, view_type, limits) {
+        Err(RebuildError::Storage(source)) if source.is_transient() => {
+            Err(RebuildError::Unfinished {
+                view_type: view_type.clone(),
+                scope,
+                source,
+            })
+        }
+        finished => finished.map(drop),
+    }
 }
 
-/// Goes on with an exchange that was begun, to its end. Whether there was one.
+/// Goes on with an exchange that was begun, to its end. The generation whose views are served then; `None` where there was none.
 ///
 /// # Errors
-/// The store.
+/// What is served has moved since, or the store.
 pub fn finish_exchange(
     store: &ViewStore,
     view_type: &ViewType,
     limits: ExchangeLimits,
-) -> Result<bool, RebuildError> {
-    let mut any = false;
+) -> Result<Option<ViewTable>, RebuildError> {
+    let mut finished = None;
     loop {
         let snapshot = store.snapshot()?;
         let Some(generations) = snapshot.generations(view_type)? else {
-            return Ok(any);
+            return Ok(finished);
         };
         let Some(exchange) = generations.exchange.clone() else {
-            return Ok(any);
+            return Ok(finished);
         };
-        any = true;
+        finished = Some(table(view_type, exchange.from));
         let served = table(view_type, generations.served);
         let Some(checkpoint) = snapshot.checkpoint(&served)? else {
             return Err(RebuildError::NothingServed {
                 view_type: view_type.clone(),
             });
         };
+        if checkpoint.floor != exchange.floor {
+            return Err(RebuildError::Moved {
+                table: served,
+                expected: exchange.floor,
+                found: checkpoint.floor,
+            });
+        }
         let piece = piece(&snapshot, &served, &exchange, limits.entries_max)?;
         let records = match piece.done {
             // With the last views, so that no event is both in a view and set aside.
@@ -110,7 +134,7 @@ pub fn finish_exchange(
                 }
             } else {
                 generations.exchange = None;
-                give_up(&mut generations, exchange.from);
+                generations.give_up(exchange.from);
                 change.forget_checkpoint(exchange.from)?;
             }
             Ok(change.set(&generations)?)

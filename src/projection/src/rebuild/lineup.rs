@@ -20,6 +20,8 @@ pub struct Lineup {
     pub beside: Vec<Beside>,
     /// What has been given up and is not cleared yet.
     pub retiring: Vec<ViewTable>,
+    /// What is served and cannot be written, because an exchange of its views is not finished.
+    pub exchanging: Vec<ViewTable>,
 }
 
 /// A generation beside the one that is served.
@@ -93,7 +95,7 @@ fn missing(generations: &Generations, projection: &Projection) -> bool {
     };
     if is_served(generations) {
         // The same program under a higher number is a rebuild; under a lower one it is what that rebuild has come to.
-        return number >= generations.next();
+        return number >= generations.next() && number > generations.given_up;
     }
     let made_already = generations.kept.values().any(|kept| {
         kept.program == hash
@@ -121,7 +123,9 @@ fn place(
             continue;
         }
         let found = with_program(&snapshot, manifest, newest, &table, &kept.program)?;
-        if *number == generations.served {
+        if *number == generations.served && generations.exchange.is_some() {
+            lineup.exchanging.push(table);
+        } else if *number == generations.served {
             // Without its program it stays blocked, and what mends that is shown.
             let unknown = || Projection {
                 table: table.clone(),

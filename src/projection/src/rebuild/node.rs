@@ -2,9 +2,11 @@
 //!
 //! Whatever changes what there is to do is written to the store first, and then the line-up is worked out anew from there. So a node that is killed goes on where it was.
 //!
-//! What goes on is worked out and looked at in `looks`, the tasks are in `work` and `making`, and what operators ask for is in `commands`.
+//! What goes on is worked out and looked at in `looks`, the tasks are in `work` and `making`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
 
 mod commands;
+mod exchanging;
+mod left;
 mod looks;
 mod making;
 mod rest;
@@ -18,10 +20,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::work::{BesideRun, ServedRun, SideRun};
 pub use self::{
     commands::{Command, Done},
     rest::Rest,
+};
+use self::{
+    left::Left,
+    work::{BesideRun, ServedRun, SideRun},
 };
 use super::{Cutover, Phase, Progress, RebuildError, RebuildOptions, Sources};
 use crate::{
@@ -84,6 +89,10 @@ struct Work {
     beside: Vec<BesideRun>,
     sides: Vec<SideRun>,
     retiring: Vec<ViewTable>,
+    /// Parts whose exchange has failed in a way that may pass.
+    unfinished: Vec<Progress>,
+    /// What has ceased to be served here.
+    left: Left,
     over: Vec<Progress>,
     /// What was asked for, where the node is there for nothing else.
     jobs: BTreeSet<ViewTable>,
@@ -212,7 +221,6 @@ impl Node {
         work: &mut Work,
         stop: &CancellationToken,
     ) -> Result<(), RebuildError> {
-        self.take_up().await?;
         let mut looks =
             interval(Self::LOOKS_EVERY.min(self.options.settled.max(Duration::from_millis(5))));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -237,7 +245,7 @@ impl Node {
                     Some(Request::Rest(wanted)) => self.hold_still(work, wanted, stop).await,
                     None => {}
                 },
-                _ = looks.tick() => self.look(work).await?,
+                _ = looks.tick() => self.look(work, stop).await?,
             }
             self.show(work);
             if !work.stale && self.is_over(work) {
@@ -253,8 +261,9 @@ impl Node {
                 && run.progress().phase == Phase::CaughtUp
         };
         let mut beside = work.beside.iter();
-        let busy =
-            !work.sides.is_empty() || beside.any(|run| run.goes_on() && !waits_for_a_command(run));
+        let busy = !work.sides.is_empty()
+            || !work.unfinished.is_empty()
+            || beside.any(|run| run.goes_on() && !waits_for_a_command(run));
         match self.mode {
             NodeMode::Serving if self.stays => false,
             NodeMode::Serving => !busy && work.served.as_ref().is_some_and(ServedRun::has_ended),
@@ -279,6 +288,11 @@ impl Node {
 }
 
 impl ServedRun {
+    /// Whether its task has ended without a word about why.
+    fn has_panicked(&self) -> bool {
+        self.is_finished() && !matches!(self.state(), ShardState::Blocked | ShardState::Stopped)
+    }
+
     fn has_ended(&self) -> bool {
         self.is_finished() && self.state() == ShardState::Blocked
     }

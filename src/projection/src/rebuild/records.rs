@@ -72,6 +72,12 @@ pub(super) fn begin_as(
         begun.from = from;
         begun.rebuild = id.map(str::to_owned);
         generations.kept.insert(number, begun);
+        if state == GenerationState::Shadow {
+            // Whoever asks for it wants it tried again.
+            generations.rejected = generations
+                .rejected
+                .filter(|rejected| rejected != projection.program.hash());
+        }
         // What an interrupted attempt may have left under that number.
         change.clear(number)?;
         keep_text(change, projection)?;
@@ -191,18 +197,11 @@ pub fn retire(store: &ViewStore, table: &ViewTable) -> Result<(), RebuildError> 
                 operation: "retire",
             });
         }
-        give_up(&mut generations, table.generation);
+        generations.give_up(table.generation);
         // Without it, nobody takes for whole what is left.
         change.forget_checkpoint(table.generation)?;
         Ok(change.set(&generations)?)
     })
-}
-
-pub(super) fn give_up(generations: &mut Generations, number: u32) {
-    if let Some(kept) = generations.kept.get_mut(&number) {
-        kept.state = GenerationState::Retiring;
-    }
-    generations.before.retain(|before| *before != number);
 }
 
 /// Removes a piece of a generation that was given up. Whether anything is left.
@@ -263,12 +262,14 @@ pub fn rebuild_in_place(
             });
             kept.rebuilding = target.or(kept.rebuilding.take());
             projection.program.hash().clone_into(&mut kept.program);
+            // They are made of all there is again, whatever they began with.
+            kept.from = 1;
         }
         // What is made again here need not be made beside it as well.
         let shadows = generations.kept.iter();
         let shadows = shadows.filter(|(_, kept)| kept.state == GenerationState::Shadow);
         for shadow in shadows.map(|(number, _)| *number).collect::<Vec<_>>() {
-            give_up(&mut generations, shadow);
+            generations.give_up(shadow);
             change.forget_checkpoint(shadow)?;
         }
         keep_text(change, projection)?;
@@ -324,7 +325,10 @@ pub(super) fn kept<'g>(
     })
 }
 
-fn refuse_exchange(generations: &Generations, view_type: &ViewType) -> Result<(), RebuildError> {
+pub(super) fn refuse_exchange(
+    generations: &Generations,
+    view_type: &ViewType,
+) -> Result<(), RebuildError> {
     match &generations.exchange {
         None => Ok(()),
         Some(exchange) => Err(RebuildError::Exchanging {
@@ -363,7 +367,7 @@ pub(super) fn table(view_type: &ViewType, generation: u32) -> ViewTable {
     }
 }
 
-/// Whether a generation that is not served any more has been kept for long enough.
+/// Whether a generation that is not served any more has been kept for long enough, by the time of day.
 pub(super) fn kept_for_long_enough(
     generation: &Generation,
     options: &super::RebuildOptions,

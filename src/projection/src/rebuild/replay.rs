@@ -13,10 +13,10 @@ use crate::{
     types::{Checkpoint, ViewTable},
 };
 
-/// What a replay came to.
+/// What a replay came to, which is where it had to come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replayed {
-    /// The last event that is in the views.
+    /// Where the checkpoint is.
     pub floor: u64,
     /// How many events were read.
     pub events: u64,
@@ -36,10 +36,10 @@ pub struct Replay<'r> {
     pub shown: Progress,
 }
 
-/// Fills the table of the projection with the events up to `until`, from where its checkpoint is.
+/// Fills the table of the projection with the events up to `until`, from where its checkpoint is. The checkpoint is at `until` then, also where the last events before that are not in the stream any more.
 ///
 /// # Errors
-/// It does not go on, the stream does not lead there, or it was stopped.
+/// The checkpoint is beyond `until`, it does not go on, the stream does not lead there, or it was stopped.
 pub async fn replay_to(
     replay: Replay<'_>,
     source: Box<dyn EventSource>,
@@ -54,9 +54,17 @@ pub async fn replay_to(
         mut shown,
     } = replay;
     let begun_at = floor(store, &projection.table)?;
-    if begun_at >= until {
+    if begun_at > until {
+        // What it is made for was made again from the beginning meanwhile.
+        return Err(RebuildError::Moved {
+            table: projection.table.clone(),
+            expected: until,
+            found: begun_at,
+        });
+    }
+    if begun_at == until {
         return Ok(Replayed {
-            floor: begun_at,
+            floor: until,
             events: 0,
         });
     }
@@ -99,7 +107,15 @@ pub async fn replay_to(
         () = watching => {}
     }
     let last = shard.status().borrow().clone();
-    outcome(&last, *source.given().borrow(), store, table, until, stop)
+    let given = *source.given().borrow();
+    let floor = outcome(&last, given, store, table, until, stop)?;
+    if floor < until {
+        pass_over(store, projection, options, &mut source, until).await?;
+    }
+    Ok(Replayed {
+        floor: until,
+        events: last.received,
+    })
 }
 
 fn is_there(given: Given, floor: u64) -> bool {
@@ -113,7 +129,7 @@ fn outcome(
     table: &ViewTable,
     until: u64,
     stop: &CancellationToken,
-) -> Result<Replayed, RebuildError> {
+) -> Result<u64, RebuildError> {
     let blocked = status
         .projections
         .get(table)
@@ -126,15 +142,41 @@ fn outcome(
     }
     let floor = floor(store, table)?;
     if is_there(given, floor) {
-        return Ok(Replayed {
-            floor,
-            events: status.received,
-        });
+        return Ok(floor);
     }
     if stop.is_cancelled() || status.state == ShardState::Stopped {
         return Err(RebuildError::Stopped);
     }
     Err(RebuildError::NotReached { until })
+}
+
+/// Moves the checkpoint to `until` over events that the stream does not have any more: what is at `until` elsewhere is at the same place only then.
+async fn pass_over(
+    store: &ViewStore,
+    projection: &Projection,
+    options: &ShardOptions,
+    source: &mut dyn EventSource,
+    until: u64,
+) -> Result<(), RebuildError> {
+    let table = &projection.table;
+    let stored = store.snapshot()?.checkpoint(table)?;
+    let floor = stored.as_ref().map(|stored| stored.floor);
+    let facts = source.facts(floor.unwrap_or(0)).await?;
+    if facts.last < until {
+        return Err(RebuildError::NotReached { until });
+    }
+    let stands = options.examine(projection, &facts, stored.as_ref());
+    let stands = stands.map_err(|reason| RebuildError::Blocked {
+        table: table.clone(),
+        reason,
+    })?;
+    let checkpoint = Checkpoint {
+        floor: until,
+        // There is no such message whose time could be compared.
+        published: None,
+        ..stands
+    };
+    Ok(store.commit(&Part::new(table.clone(), floor, checkpoint).into())?)
 }
 
 /// Where a table stands.

@@ -214,6 +214,10 @@ impl<S: EventSource> EventSource for Paced<S> {
         Ok(received)
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.inner.pending().await
+    }
+
     async fn acknowledge(&mut self, _through: u64) -> Result<(), StreamError> {
         // What a replay has read is no business of the stream.
         Ok(())
@@ -234,20 +238,15 @@ pub struct UpTo<S> {
     inner: S,
     until: u64,
     given: watch::Sender<Given>,
-    silences: u32,
 }
 
 impl<S> UpTo<S> {
-    /// How often the stream may have nothing before it is taken to have nothing more.
-    const SILENCES_MAX: u32 = 20;
-
     /// `inner`, up to the event `until` and with it.
     pub fn new(inner: S, until: u64) -> Self {
         Self {
             inner,
             until,
             given: watch::Sender::default(),
-            silences: 0,
         }
     }
 
@@ -276,23 +275,23 @@ impl<S: EventSource> EventSource for UpTo<S> {
             return Ok(Vec::new());
         }
         let mut received = self.inner.receive(limits).await?;
-        let all_there_is = received.last().is_some_and(|last| last.pending == 0);
-        self.silences = if received.is_empty() {
-            self.silences + 1
-        } else {
-            0
+        let all_there_is = match received.last() {
+            Some(last) => last.pending == 0,
+            // Silence alone says nothing: a server may have too much to do, or be gone.
+            None => self.inner.pending().await? == 0,
         };
         let within = received.partition_point(|delivery| delivery.sequence <= self.until);
         let beyond = within < received.len();
         received.truncate(within);
         self.given.send_modify(|given| {
             given.last = received.last().map_or(given.last, |last| last.sequence);
-            given.complete = beyond
-                || all_there_is
-                || given.last >= self.until
-                || self.silences >= Self::SILENCES_MAX;
+            given.complete = beyond || all_there_is || given.last >= self.until;
         });
         Ok(received)
+    }
+
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.inner.pending().await
     }
 
     async fn acknowledge(&mut self, _through: u64) -> Result<(), StreamError> {
@@ -314,6 +313,10 @@ impl EventSource for Box<dyn EventSource> {
         (**self).receive(limits).await
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        (**self).pending().await
+    }
+
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
         (**self).acknowledge(through).await
     }
@@ -321,6 +324,8 @@ impl EventSource for Box<dyn EventSource> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     fn status(pending: u64) -> watch::Receiver<ShardStatus> {
@@ -377,6 +382,60 @@ mod tests {
         }
         let took = begun.elapsed();
         assert!((4..=6).contains(&took.as_secs()), "{took:?}");
+    }
+
+    /// A stream that says nothing for a while.
+    struct Silent {
+        inner: MemorySource,
+        receives: u32,
+    }
+
+    #[async_trait]
+    impl EventSource for Silent {
+        async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
+            self.inner.facts(floor).await
+        }
+
+        async fn start(&mut self, from: u64) -> Result<(), StreamError> {
+            self.inner.start(from).await
+        }
+
+        async fn receive(&mut self, limits: &ReceiveLimits) -> Result<Vec<Delivery>, StreamError> {
+            if self.receives == 0 {
+                return self.inner.receive(limits).await;
+            }
+            self.receives -= 1;
+            sleep(limits.idle).await;
+            Ok(Vec::new())
+        }
+
+        async fn pending(&mut self) -> Result<u64, StreamError> {
+            self.inner.pending().await
+        }
+
+        async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
+            self.inner.acknowledge(through).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_the_end_only_where_the_stream_says_that_there_is_nothing_more() {
+        let silent = Silent {
+            inner: source(50),
+            receives: 1_000,
+        };
+        let mut cut = UpTo::new(silent, 60);
+        let given = cut.given();
+        cut.start(41).await.unwrap();
+        for _ in 0..1_000 {
+            assert_eq!(cut.receive(&limits(20)).await.unwrap().len(), 0);
+            assert!(!given.borrow().complete, "ten events are still to come");
+        }
+        assert_eq!(cut.receive(&limits(20)).await.unwrap().len(), 10);
+        // What the stream had up to the end is gone from it.
+        cut.start(51).await.unwrap();
+        assert_eq!(cut.receive(&limits(20)).await.unwrap().len(), 0);
+        assert!(given.borrow().complete);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 mod asked;
 
-use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, io, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ pub use asked::{PATH, Verification, Verifier, Verify, VerifyOutcome};
 
 /// How many differences are kept to be shown; all are counted.
 const SHOWN_MAX: usize = 10;
+/// What marks a folder as one of a verification, which the next one may remove.
+const MARK: &str = "verification";
 /// How many views are compared at a time.
 const COMPARED_AT_ONCE: usize = 1_000;
 
@@ -63,12 +65,12 @@ pub struct Difference {
     pub quarantined: bool,
 }
 
-/// Compares the views of `name`, as they are in `store`, with what the stream makes. The second reading goes to `scratch`, which is removed before and after.
+/// Compares the views of `name`, as they are in `store`, with what the stream makes. The second reading goes to `scratch`, a folder that is not there, that is empty, or that another verification has left; it is removed behind that.
 ///
 /// `store` may belong to a node that runs: what is compared is what it has when the second reading has caught up.
 ///
 /// # Errors
-/// The stream does not have all that the views are made of, or one of the two cannot be read.
+/// The stream does not have all that the views are made of, one of the two cannot be read, or there is something else in `scratch`.
 pub async fn verify(
     store: &ViewStore,
     manifest: &ProjectionManifest,
@@ -107,7 +109,7 @@ async fn verify_until(
         .kept
         .get(&table.generation)
         .map_or(1, |kept| kept.from);
-    remove(scratch)?;
+    make(scratch)?;
     let replayed = Arc::new(ViewStore::open(scratch, scratch_options())?);
     let shown = Progress::new(table.to_string(), Purpose::Verify);
     let mut first = sources.replay().await?;
@@ -153,14 +155,35 @@ fn scratch_options() -> StoreOptions {
     }
 }
 
-fn remove(folder: &Path) -> Result<(), RebuildError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RebuildError::Folder {
-            folder: folder.to_owned(),
-            source: error,
-        }),
-        _ => Ok(()),
+/// Makes the folder for a second reading. Only what an earlier one has left there is removed.
+fn make(folder: &Path) -> Result<(), RebuildError> {
+    let failed = |source| RebuildError::Folder {
+        folder: folder.to_owned(),
+        source,
+    };
+    let mark = folder.join(MARK);
+    let is_empty = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(failed(error)),
+    };
+    if !is_empty {
+        if !fs::exists(&mark).map_err(failed)? {
+            return Err(RebuildError::NotEmpty {
+                folder: folder.to_owned(),
+            });
+        }
+        remove(folder)?;
     }
+    fs::create_dir_all(folder).map_err(failed)?;
+    fs::write(mark, "").map_err(failed)
+}
+
+fn remove(folder: &Path) -> Result<(), RebuildError> {
+    fs::remove_dir_all(folder).map_err(|source| RebuildError::Folder {
+        folder: folder.to_owned(),
+        source,
+    })
 }
 
 fn compare(

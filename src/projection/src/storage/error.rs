@@ -75,6 +75,12 @@ pub enum StorageError {
         /// The later one that wrote; `None` where the lease has ended.
         stored: Option<u64>,
     },
+    /// Views of it are being exchanged, and what is left of that would go over whatever is written now.
+    #[error("views of {table} are being exchanged; wait until that is done")]
+    Exchanging {
+        /// Of which views.
+        table: ViewTable,
+    },
     /// Whoever made the change does not want it.
     #[error("the change was refused")]
     Refused,

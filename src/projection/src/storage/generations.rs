@@ -259,6 +259,21 @@ impl ViewStore {
     }
 }
 
+/// Refuses to write to `table` while views of it are exchanged: what is left of that would go over whatever is written in between.
+pub(super) fn refuse_exchanging(
+    tables: &mut dyn KvWrite,
+    table: &ViewTable,
+) -> Result<(), StorageError> {
+    let known = generations(tables, &table.view_type)?;
+    let exchanging =
+        known.is_some_and(|known| known.exchange.is_some() && known.served == table.generation);
+    if exchanging {
+        let table = table.clone();
+        return Err(StorageError::Exchanging { table });
+    }
+    Ok(())
+}
+
 /// Notes which generation a part is for, where that is new: the first one of a type is served, whatever it is.
 pub(super) fn note_generation(
     tables: &mut dyn KvWrite,

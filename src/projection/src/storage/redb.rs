@@ -71,6 +71,10 @@ impl Redb {
         }
         let opened = Database::create(&self.file).map_err(|error| match error {
             DatabaseError::Storage(error) => classify("open", error),
+            // What was let go because it failed is still in use, by a reader or by another writer, and that passes.
+            error @ DatabaseError::DatabaseAlreadyOpen => StorageError::Disk {
+                source: EngineError::new(error),
+            },
             error => engine("open", error),
         })?;
         Ok(Arc::clone(slot.insert(Arc::new(opened))))

@@ -16,7 +16,7 @@ use async_nats::{
     jetstream::{
         self, Message,
         consumer::{
-            AckPolicy, DeliverPolicy,
+            AckPolicy, Consumer, DeliverPolicy,
             pull::{self, MessagesErrorKind},
         },
         context::GetStreamErrorKind,
@@ -66,6 +66,7 @@ pub struct JetStreamSource {
 
 /// One delivery.
 struct Active {
+    consumer: Consumer<pull::Config>,
     messages: pull::Stream,
     order: Order,
     disconnections: u64,
@@ -340,6 +341,7 @@ impl EventSource for JetStreamSource {
         self.notes.started(from, pending);
         let order = Order::starting_at(if starts_at_floor { 0 } else { from });
         self.active = Some(Active {
+            consumer,
             messages,
             order,
             disconnections,
@@ -394,6 +396,20 @@ impl EventSource for JetStreamSource {
             self.broken = Some(StreamError::Interrupted(Interruption::Gap));
         }
         Ok(received)
+    }
+
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        let ended = || StreamError::Interrupted(Interruption::Ended);
+        let active = self.active.as_ref().ok_or_else(ended)?;
+        let info = active.consumer.get_info().await;
+        let info = info.map_err(|error| StreamError::Server {
+            operation: "say what is left to deliver",
+            source: Box::new(error),
+        })?;
+        // What was sent and has not been received is not pending for the server any more.
+        let sent = info.delivered.consumer_sequence;
+        let on_its_way = sent.saturating_sub(active.order.delivered());
+        Ok(info.num_pending + on_its_way)
     }
 
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {

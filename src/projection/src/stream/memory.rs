@@ -134,6 +134,11 @@ impl EventSource for MemorySource {
         Ok(taken)
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        let last = self.stream().messages.len() as u64;
+        Ok((last + 1).saturating_sub(self.next))
+    }
+
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
         self.stream().acknowledged = through;
         Ok(())

@@ -23,6 +23,11 @@ impl Order {
         self.stream
     }
 
+    /// How many messages the consumer has delivered, the last one with them.
+    pub(super) fn delivered(&self) -> u64 {
+        self.consumer
+    }
+
     /// Notes a message: number `consumer` of its consumer, at `stream`, delivered `times`.
     ///
     /// # Errors

@@ -24,9 +24,12 @@ pub struct Generations {
     /// The flips so far, the last one at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Flip>,
-    /// The program that an operator went back from. It is not tried again unless somebody says so.
+    /// The program that an operator went back from, or whose generation was given up while it was being made. It is not tried again unless somebody says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejected: Option<String>,
+    /// The highest number that was given up while it was being made. A manifest that has it still is not asking for it anew.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub given_up: u32,
     /// Views that are being exchanged in steps. Nobody may write to the served ones before that is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchange: Option<Exchange>,
@@ -111,6 +114,8 @@ pub struct Exchange {
     pub from: u32,
     /// Which views.
     pub scope: Scope,
+    /// Where both the new and the old ones stand.
+    pub floor: u64,
     /// Those up to this key of the table are done; empty at the beginning.
     pub done: String,
 }
@@ -128,6 +133,14 @@ pub struct Flip {
     pub back: bool,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "that is how it is asked for"
+)]
+fn is_none_yet(given_up: &u32) -> bool {
+    *given_up == 0
+}
+
 fn first_of_all() -> u64 {
     1
 }
@@ -142,15 +155,32 @@ impl Generations {
             before: Vec::new(),
             history: Vec::new(),
             rejected: None,
+            given_up: 0,
             exchange: None,
         }
     }
 
-    /// A number that no generation has, and that is above all that hold or held anything.
+    /// A number that no generation has, and that is above all that hold anything or were ever served.
     pub fn next(&self) -> u32 {
         let flips = self.history.iter().flat_map(|flip| [flip.from, flip.to]);
         let all = self.kept.keys().copied().chain(flips);
         all.max().unwrap_or(self.served).max(self.served) + 1
+    }
+
+    /// Gives `number` up. A program that was being tried by it is not tried again by itself.
+    pub fn give_up(&mut self, number: u32) {
+        let served = self.kept.get(&self.served);
+        let served = served.map(|served| served.program.clone());
+        if let Some(kept) = self.kept.get_mut(&number) {
+            if kept.state == GenerationState::Shadow {
+                self.given_up = self.given_up.max(number);
+                if served.as_ref() != Some(&kept.program) {
+                    self.rejected = Some(kept.program.clone());
+                }
+            }
+            kept.state = GenerationState::Retiring;
+        }
+        self.before.retain(|before| *before != number);
     }
 
     /// Serves `to` from `at` on. The way back leads to what is served now.

@@ -74,18 +74,17 @@ impl Keeper {
     pub(super) fn give_up(&mut self, others: &[(String, usize)], turns: &mut Vec<Turn>) {
         let keeping = self.held.values().filter(|held| !held.giving_up).count();
         let over = self.spread(keeping, others).over();
-        let last = self
-            .held
-            .iter_mut()
-            .rev()
-            .filter(|(_, held)| !held.giving_up);
-        for (shard, held) in last.take(over) {
+        let last = self.held.iter_mut().rev();
+        let mut last: Vec<_> = last.filter(|(_, held)| !held.giving_up).collect();
+        // What another node could not run would not be taken by that one.
+        last.sort_by_key(|(_, held)| held.lease.failed_by.is_some());
+        for (shard, held) in last.into_iter().take(over) {
             held.giving_up = true;
             turns.push(Turn::GiveUp(*shard));
         }
     }
 
-    /// Takes free shards up to the share of this node.
+    /// Takes free shards up to the share of this node, and above it what another node could not run.
     pub(super) async fn take(
         &mut self,
         others: &[(String, usize)],
@@ -99,13 +98,14 @@ impl Keeper {
         wanted.rotate_left(first);
         wanted.sort_by_key(|shard| !self.options.preferred.contains(shard));
         for shard in wanted {
-            if self.held.len() >= most {
-                break;
-            }
-            if self.held.contains_key(&shard) {
+            let found = leases.get(&shard);
+            let rescued = found.is_some_and(|(_, lease)| self.is_failed_by_another(lease));
+            if self.held.len() >= most && !rescued {
                 continue;
             }
-            let found = leases.get(&shard);
+            if self.held.contains_key(&shard) || self.has_failed(shard, others.is_empty(), now) {
+                continue;
+            }
             if !found.is_none_or(|(posted, lease)| self.is_free(posted, lease, now)) {
                 continue;
             }
@@ -117,6 +117,18 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    fn is_failed_by_another(&self, lease: &Lease) -> bool {
+        let by = lease.failed_by.as_ref();
+        by.is_some_and(|by| *by != self.options.member.id)
+    }
+
+    /// Whether this node could not run `shard` just now: others try it first, where there are any.
+    fn has_failed(&self, shard: ShardId, is_alone: bool, now: Instant) -> bool {
+        let times = if is_alone { 1 } else { Self::FORGOTTEN_AFTER };
+        let failed = self.failed.get(&shard);
+        failed.is_some_and(|failed| now - *failed < self.options.ttl * times)
     }
 
     pub(super) fn is_free(&self, posted: &Posted, lease: &Lease, now: Instant) -> bool {
@@ -145,6 +157,9 @@ impl Keeper {
             epoch: before.max(stored) + 1,
             since_ms: now_ms(),
             ttl_ms: u64::try_from(self.options.ttl.as_millis()).unwrap_or(u64::MAX),
+            failed_by: found
+                .filter(|(_, lease)| self.is_failed_by_another(lease))
+                .and_then(|(_, lease)| lease.failed_by.clone()),
         };
         let key = self.keys.shard(shard);
         let revision = found.map(|(posted, _)| posted.revision);

@@ -186,6 +186,7 @@ async fn a_shard_that_was_taken_without_an_answer_is_taken_again_with_a_higher_e
         epoch: 7,
         since_ms: 0,
         ttl_ms: 9_000,
+        failed_by: None,
     };
     node.board.post(&key, lease.encode(), None).await.unwrap();
     node.turn().await;
@@ -210,6 +211,49 @@ async fn nodes_that_are_long_gone_are_forgotten_and_leases_are_not() {
     let keys: Vec<_> = posted.iter().map(|posted| posted.key.as_str()).collect();
     let me = nodes[0].keeper.keys.node(&nodes[0].keeper.options.member);
     assert_eq!(keys, [me.as_str(), "1.shard.0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_cannot_be_removed_keeps_no_shard_from_being_taken() {
+    let mut nodes = cluster(3, &["a", "b", "c"]);
+    nodes.iter().for_each(|node| node.board.keep_keys());
+    turns(&mut nodes, 3).await;
+    assert_eq!(counts(&nodes), [1, 1, 1]);
+    nodes.remove(1);
+    turns(&mut nodes, 40).await;
+    assert_eq!(counts(&nodes).iter().sum::<usize>(), 3);
+    nodes.pop();
+    turns(&mut nodes, 5).await;
+    assert_eq!(counts(&nodes), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_a_node_cannot_run_is_taken_by_another_one_even_above_its_share() {
+    let mut nodes = cluster(4, &["a", "b"]);
+    turns(&mut nodes, 4).await;
+    assert_eq!(counts(&nodes), [2, 2]);
+    let shard = *nodes[0].tenures.keys().last().unwrap();
+    nodes[0].tenures.remove(&shard);
+    nodes[0].keeper.fail(shard).await.unwrap();
+    turns(&mut nodes, 4).await;
+    assert!(nodes[1].holds(shard));
+    assert_eq!(counts(&nodes), [2, 2], "another one was given for it");
+    // It is not given back as long as there is anything else to give.
+    turns(&mut nodes, 40).await;
+    assert!(nodes[1].holds(shard));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_the_only_node_cannot_run_is_tried_again_after_a_while() {
+    let mut nodes = cluster(1, &["a"]);
+    turns(&mut nodes, 2).await;
+    let shard = ShardId::default();
+    nodes[0].tenures.remove(&shard);
+    nodes[0].keeper.fail(shard).await.unwrap();
+    turns(&mut nodes, 1).await;
+    assert!(!nodes[0].holds(shard), "not at once");
+    turns(&mut nodes, 4).await;
+    assert!(nodes[0].holds(shard));
 }
 
 /// Nodes that are cut off, paused and brought back at random: at no moment do two of them hold a shard, and no epoch is used twice.

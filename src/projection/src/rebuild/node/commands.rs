@@ -182,6 +182,8 @@ impl Node {
         if let Some(table) = table_named(name).filter(|table| Some(table) != served.as_ref()) {
             return Err(RebuildError::NoGeneration { table });
         }
+        // What was made to go with these views goes with none that begin anew.
+        work.stop_sides(&wanted.table.view_type).await;
         work.pause_served().await;
         work.stale = true;
         let cleared = blocking(&self.store, move |store| {

@@ -6,38 +6,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Node, NodeMode, Work,
-    work::{Made, SideRun},
+    left::Left,
+    work::{ServedRun, SideRun},
 };
 use crate::{
+    pipeline::ShardState,
     rebuild::{
-        Cutover, ExchangeLimits, Phase, Progress, Purpose, RebuildError, exchange, finish_exchange,
+        Cutover, ExchangeLimits, Phase, RebuildError,
         lineup::{Lineup, lineup},
         records::{self, blocking},
-        replay::{self, Replay},
     },
-    types::GenerationState,
+    types::{GenerationState, ViewTable},
 };
 
 impl Node {
-    /// Finishes exchanges that a killed node has left, and gives up what it had on the side.
-    pub(super) async fn take_up(&self) -> Result<(), RebuildError> {
-        let limits = self.limits();
-        blocking(&self.store, move |store| {
-            for view_type in store.snapshot()?.view_types()? {
-                finish_exchange(store, &view_type, limits)?;
-                let found = store.snapshot()?.generations(&view_type)?;
-                let sides = found.into_iter().flat_map(|found| found.kept);
-                for (number, kept) in sides {
-                    if let GenerationState::Side { .. } = kept.state {
-                        records::retire(store, &records::table(&view_type, number))?;
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
     pub(super) fn limits(&self) -> ExchangeLimits {
         ExchangeLimits {
             entries_max: self.options.entries_max,
@@ -46,6 +28,7 @@ impl Node {
 
     /// Brings what goes on to what the store says.
     pub(super) async fn arrange(&self, work: &mut Work) -> Result<(), RebuildError> {
+        let taken_up = transient(self.take_up(work).await)?;
         let manifest = self.manifest.clone();
         let found = blocking(&self.store, move |store| lineup(store, &manifest)).await;
         let found = match found {
@@ -55,9 +38,15 @@ impl Node {
             }
             found => found?,
         };
-        work.stale = false;
+        // Until everything is taken up, it is tried again at each look.
+        work.stale = taken_up.is_none();
         work.retiring.clone_from(&found.retiring);
-        let Lineup { served, beside, .. } = found;
+        let Lineup {
+            served,
+            beside,
+            exchanging,
+            ..
+        } = found;
         // First what ends, because a generation has one writer.
         let mut leaving = Vec::new();
         work.beside.retain_mut(|run| {
@@ -82,7 +71,13 @@ impl Node {
             work.pause_served().await;
         }
         if self.mode == NodeMode::Serving && work.served.is_none() {
-            work.served = Some(self.serve(served));
+            if served.is_empty() && !exchanging.is_empty() {
+                let why = "an exchange of views is not finished".to_owned();
+                let waiting = ShardState::Waiting { why };
+                self.status.send_modify(|status| status.state = waiting);
+            } else {
+                work.served = Some(self.serve(served));
+            }
         }
         for beside in beside {
             let table = &beside.projection.table;
@@ -97,7 +92,16 @@ impl Node {
     }
 
     /// Looks at what goes on, and does what is due.
-    pub(super) async fn look(&self, work: &mut Work) -> Result<(), RebuildError> {
+    pub(super) async fn look(
+        &self,
+        work: &mut Work,
+        stop: &CancellationToken,
+    ) -> Result<(), RebuildError> {
+        if work.served.as_ref().is_some_and(ServedRun::has_panicked) {
+            return Err(RebuildError::Panicked {
+                what: "what folds the served views",
+            });
+        }
         for at in 0..work.beside.len() {
             let served = self.status.borrow().clone();
             let due = work.beside[at].look(&served, &self.options);
@@ -123,7 +127,7 @@ impl Node {
         }
         while let Some(at) = work.sides.iter().position(SideRun::is_finished) {
             let side = work.sides.swap_remove(at);
-            self.conclude(work, side).await?;
+            self.conclude(work, side, stop).await;
         }
         Ok(())
     }
@@ -151,21 +155,31 @@ impl Node {
         }
     }
 
-    async fn retire_expired(&self, work: &mut Work) -> Result<(), RebuildError> {
+    /// The generations that are not served any more and have been kept for long enough.
+    fn expired(&self, left: &mut Left) -> Result<Vec<ViewTable>, RebuildError> {
         let now = SystemTime::now();
-        let expired: Vec<_> = {
-            let snapshot = self.store.snapshot()?;
-            let mut expired = Vec::new();
-            for view_type in snapshot.view_types()? {
-                let found = snapshot.generations(&view_type)?;
-                let kept = found.into_iter().flat_map(|found| found.kept);
-                let old = kept
-                    .filter(|(_, kept)| records::kept_for_long_enough(kept, &self.options, now));
-                expired.extend(old.map(|(number, _)| records::table(&view_type, number)));
+        let snapshot = self.store.snapshot()?;
+        let mut expired = Vec::new();
+        for view_type in snapshot.view_types()? {
+            let Some(found) = snapshot.generations(&view_type)? else {
+                continue;
+            };
+            left.note(records::table(&view_type, found.served));
+            for (number, kept) in &found.kept {
+                let table = records::table(&view_type, *number);
+                if records::kept_for_long_enough(kept, &self.options, now)
+                    && left.is_longer_ago(&table, self.options.keep_old)
+                {
+                    expired.push(table);
+                }
             }
-            expired
-        };
-        for table in expired {
+        }
+        Ok(expired)
+    }
+
+    async fn retire_expired(&self, work: &mut Work) -> Result<(), RebuildError> {
+        let expired = self.expired(&mut work.left);
+        for table in transient(expired)?.unwrap_or_default() {
             work.stop_beside(&table).await;
             let retired = blocking(&self.store, move |store| records::retire(store, &table));
             match retired.await {
@@ -177,75 +191,10 @@ impl Node {
         }
         Ok(())
     }
-
-    /// Puts what was made on the side into what is served, which stands still for that.
-    async fn conclude(&self, work: &mut Work, side: SideRun) -> Result<(), RebuildError> {
-        let mut progress = side.progress();
-        let table = side.table();
-        let concluded = match side.finish().await {
-            Ok(made) => {
-                progress.phase = Phase::Exchanging;
-                self.show_with(work, &progress);
-                work.pause_served().await;
-                self.exchange(made).await
-            }
-            Err(error) => Err(error),
-        };
-        let phase = match concluded {
-            Ok(floor) => {
-                (progress.done, progress.total) = (floor, floor);
-                Phase::Done
-            }
-            Err(error) => {
-                tracing::error!(generation = %table, %error, "nothing was exchanged");
-                let given_up = table.clone();
-                let retired = blocking(&self.store, move |store| records::retire(store, &given_up));
-                // An exchange that was begun is gone on with when the node starts again.
-                if let Err(error) = retired.await {
-                    tracing::warn!(generation = %table, %error, "it stays until the node starts again");
-                }
-                Phase::Failed {
-                    why: error.to_string(),
-                }
-            }
-        };
-        work.is_over(progress, phase);
-        work.jobs.remove(&table);
-        work.stale = true;
-        Ok(())
-    }
-
-    pub(super) async fn exchange(&self, made: Made) -> Result<u64, RebuildError> {
-        let view_type = made.projection.table.view_type.clone();
-        let served = self.store.snapshot()?.served_table(&view_type)?;
-        if served.as_ref() != Some(&made.served) {
-            return Err(RebuildError::WrongState {
-                table: made.served,
-                state: GenerationState::Old { since: 0 },
-                operation: "an exchange",
-            });
-        }
-        let until = replay::floor(&self.store, &made.served)?;
-        let source = self.sources.replay().await?;
-        let replay = Replay {
-            store: &self.store,
-            projection: &made.projection,
-            options: &self.replay_options,
-            stop: &CancellationToken::new(),
-            shown: Progress::new(made.projection.table.to_string(), Purpose::Keep),
-        };
-        replay::replay_to(replay, source, until, &mut replay::unseen).await?;
-        let (from, limits) = (made.projection.table.generation, self.limits());
-        blocking(&self.store, move |store| {
-            exchange(store, &view_type, from, until, limits)
-        })
-        .await?;
-        Ok(until)
-    }
 }
 
 /// What may pass is said and left for the next look.
-fn transient<T>(result: Result<T, RebuildError>) -> Result<Option<T>, RebuildError> {
+pub(super) fn transient<T>(result: Result<T, RebuildError>) -> Result<Option<T>, RebuildError> {
     match result {
         Ok(done) => Ok(Some(done)),
         Err(RebuildError::Storage(error)) if error.is_transient() => {

@@ -17,7 +17,7 @@ use crate::{
         Beside, Pace, Phase, Progress, Purpose, RebuildError, RebuildOptions, progress::Meter,
     },
     stream::BlockedReason,
-    types::{GenerationState, Scope, ViewTable},
+    types::{GenerationState, Scope, ViewTable, ViewType},
 };
 
 /// What is served, as it goes on.
@@ -223,7 +223,9 @@ impl Work {
     pub(super) async fn pause_served(&mut self) {
         if let Some(run) = self.served.take() {
             run.stop.cancel();
-            run.task.await.expect("a shard does not panic");
+            if let Err(error) = run.task.await {
+                tracing::error!(%error, "what was served has not ended by itself");
+            }
             self.stale = true;
         }
     }
@@ -245,6 +247,25 @@ impl Work {
             }
             self.stale = true;
         }
+    }
+
+    /// Stops what is made on the side of a type. Its tables are nobody's then.
+    pub(super) async fn stop_sides(&mut self, view_type: &ViewType) {
+        let of_type = |side: &mut SideRun| side.table().view_type == *view_type;
+        let stopped: Vec<_> = self.sides.extract_if(.., of_type).collect();
+        for side in stopped {
+            side.stop.cancel();
+            let progress = side.progress();
+            ended(side.task.await);
+            let why = "the views are made again in place".to_owned();
+            self.is_over(progress, Phase::Failed { why });
+            self.stale = true;
+        }
+    }
+
+    /// What is being made on the side.
+    pub(super) fn on_the_side(&self) -> Vec<ViewTable> {
+        self.sides.iter().map(SideRun::table).collect()
     }
 
     pub(super) async fn stop(&mut self) {
@@ -277,7 +298,12 @@ impl Work {
         });
         let beside = self.beside.iter().map(BesideRun::progress);
         let sides = self.sides.iter().map(SideRun::progress);
-        let going_on: Vec<_> = beside.chain(sides).chain(retiring).collect();
+        let unfinished = self.unfinished.iter().cloned();
+        let going_on: Vec<_> = beside
+            .chain(sides)
+            .chain(unfinished)
+            .chain(retiring)
+            .collect();
         // What is kept going after it was served is both.
         let over = self.over.iter().filter(|over| {
             !going_on

@@ -92,13 +92,12 @@ impl Tables {
         transaction: &RwTxUnsync,
         name: &str,
     ) -> Result<Database, StorageError> {
-        let table = match self.free.pop() {
-            Some(table) => table,
-            None => {
-                let made_as = self.new_name(name);
-                let handle = create(transaction, &made_as)?;
-                Table { made_as, handle }
-            }
+        let table = if let Some(table) = self.free.pop() {
+            table
+        } else {
+            let made_as = self.new_name(name);
+            let handle = create(transaction, &made_as)?;
+            Table { made_as, handle }
         };
         self.note(transaction, &table.made_as, name)?;
         let handle = table.handle;
