@@ -142,7 +142,7 @@ fn applied(
     sequence: u64,
     body: Option<&[u8]>,
 ) -> Result<Option<StoredView>, Stuck> {
-    let stuck = |error: ProgramError| (Some(error.fault()), error.to_string());
+    let stuck = |error: ProgramError| (error.fault(), error.to_string());
     let body = body.ok_or_else(|| {
         let reason = "quarantine does not keep an event of this size, and the stream does not have it any more";
         (None, reason.to_owned())
