@@ -50,6 +50,7 @@ fn facts() -> SuiteFacts {
         ],
         chains: vec!["frail".parse().unwrap()],
         faucets: Vec::new(),
+        projections: Vec::new(),
         backend: all.without(Capability::NetworkFault),
         attach: vec![
             ("static", CapabilitySet::NONE),
@@ -58,6 +59,7 @@ fn facts() -> SuiteFacts {
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
         budget: 5,
         missing: vec![(
+        disks: Vec::new(),
             "absent".parse().unwrap(),
             Program::named("absentd", "apt-get install absent"),
         )],

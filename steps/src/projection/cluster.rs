@@ -60,7 +60,8 @@ async fn projection_nodes(world: &mut TrellisWorld, count: Count) -> StepResult 
     world.boot([server()]).await?;
     // Nodes are not ready before there is a stream.
     let session = world.projection()?.clone();
-    let opened = session.deployment.open_stream(&session.server()?);
+    let server = session.server()?;
+    let opened = session.deployment.open_stream(&server);
     world.interruptible(opened).await??;
     start_nodes(world, &nodes).await
 }

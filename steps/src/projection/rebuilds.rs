@@ -46,16 +46,12 @@ async fn cut_over(world: &mut TrellisWorld) -> StepResult {
 #[when(expr = "the rebuilt views have caught up within {duration}")]
 #[then(expr = "the rebuilt views have caught up within {duration}")]
 async fn caught_up(world: &mut TrellisWorld, within: Within) -> StepResult {
-    /// What a new generation says of itself that could be served.
-    const CAUGHT_UP: &str = "caught up";
     let before = before(world)?;
     let goal = "a new generation of each shard to have caught up, and not to be served yet";
     let caught_up = move |view: &ProjectionView| {
         before.iter().all(|(shard, served)| {
             let owner = view.owner(*shard).map(|(_, seen)| seen);
-            owner.is_some_and(|seen| {
-                seen.served == *served && seen.rebuilds.values().any(|what| what == CAUGHT_UP)
-            })
+            owner.is_some_and(|seen| seen.served == *served && seen.has_caught_up)
         })
     };
     await_view(world, goal, *within, caught_up).await?;

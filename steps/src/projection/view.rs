@@ -39,6 +39,8 @@ pub struct ShardView {
     pub served: u32,
     /// What becomes of other generations, by their names.
     pub rebuilds: BTreeMap<String, String>,
+    /// Whether one of them could be served.
+    pub has_caught_up: bool,
     /// Events in quarantine.
     pub quarantine: Vec<Aside>,
 }
@@ -91,9 +93,9 @@ impl ProjectionView {
 
     /// Whether all shards have an owner, and no node has two more than another.
     pub(super) fn is_even(&self) -> bool {
-        let counts = self.answering().map(|(_, node)| node.shards.len());
-        let (least, most) = (counts.clone().min(), counts.max());
-        self.owned().is_some() && most.zip(least).is_some_and(|(most, least)| most - least <= 1)
+        let counts = || self.answering().map(|(_, node)| node.shards.len());
+        let spread = counts().max().zip(counts().min());
+        self.owned().is_some() && spread.is_some_and(|(most, least)| most - least <= 1)
     }
 
     /// Whether the event `sequence` has come to every shard, and is in its views if it is of one.
@@ -166,7 +168,7 @@ impl fmt::Display for ShardView {
             self.floor, self.behind, self.served
         )?;
         for (generation, what) in &self.rebuilds {
-            write!(f, ", {generation}: {what}")?;
+            write!(f, ", {generation} {what}")?;
         }
         if !self.quarantine.is_empty() {
             write!(f, ", {} in quarantine:", self.quarantine.len())?;
