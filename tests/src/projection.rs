@@ -319,7 +319,10 @@ mod tests {
 
     #[test]
     fn the_server_is_called_alike_on_both_sides_of_the_port() {
-        assert_eq!(projection_cluster::SERVER, trellis_steps::projection::SERVER);
+        assert_eq!(
+            projection_cluster::SERVER,
+            trellis_steps::projection::SERVER
+        );
     }
 
     #[test]
@@ -330,6 +333,9 @@ mod tests {
         let path = Some(folder.path().as_os_str());
         assert_eq!(server(None, path).0, installed);
         assert_eq!(server(Some(OsStr::new("")), path).0, installed);
-        assert_eq!(server(Some(OsStr::new("/opt/nats")), path).0, PathBuf::from("/opt/nats"));
+        assert_eq!(
+            server(Some(OsStr::new("/opt/nats")), path).0,
+            PathBuf::from("/opt/nats")
+        );
     }
 }

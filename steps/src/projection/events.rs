@@ -22,7 +22,13 @@ async fn publish(world: &mut TrellisWorld, count: Count) -> StepResult {
         }
         Ok(())
     };
-    within_budget(world, &format!("{count} events to be acknowledged"), PUBLISH_WITHIN, work).await?
+    within_budget(
+        world,
+        &format!("{count} events to be acknowledged"),
+        PUBLISH_WITHIN,
+        work,
+    )
+    .await?
 }
 
 /// Publishes events in the background, one after the other, until a step stops it or the scenario ends. One that is not acknowledged is published again, under an id by which the server knows it.
@@ -70,7 +76,13 @@ async fn more_events(world: &mut TrellisWorld, count: Count, within: Within) -> 
             std::future::pending::<()>().await;
         }
     };
-    within_budget(world, &format!("{count} more events to be acknowledged"), *within, wait).await
+    within_budget(
+        world,
+        &format!("{count} more events to be acknowledged"),
+        *within,
+        wait,
+    )
+    .await
 }
 
 /// Stops the load of the scenario, if there is one.
@@ -117,6 +129,9 @@ pub(super) async fn within_budget<T>(
     let wait = tokio::time::timeout(within, work);
     let done = world.watched(goal, within, seen, wait).await?;
     done.map_err(|_| {
-        StepError::new(format!("waited {within:?} for {goal}; last seen: {}", seen()))
+        StepError::new(format!(
+            "waited {within:?} for {goal}; last seen: {}",
+            seen()
+        ))
     })
 }

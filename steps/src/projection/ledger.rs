@@ -135,7 +135,10 @@ impl Bounds {
         wrong.truncate(WRONG_SHOWN);
         (count > 0).then(|| {
             let all = self.most.len();
-            format!("{count} of {all} views are wrong:\n  {}", wrong.join("\n  "))
+            format!(
+                "{count} of {all} views are wrong:\n  {}",
+                wrong.join("\n  ")
+            )
         })
     }
 }
@@ -145,7 +148,8 @@ fn differs(view: Tally, least: Tally, most: Tally) -> Option<String> {
     if view.disordered > 0 {
         return Some(format!("has {view}"));
     }
-    let right = within(view.count, least.count, most.count) && within(view.sum, least.sum, most.sum);
+    let right =
+        within(view.count, least.count, most.count) && within(view.sum, least.sum, most.sum);
     (!right).then(|| {
         let matter = if view.count < least.count {
             "events are lost"

@@ -39,7 +39,13 @@ async fn publish_behind(world: &mut TrellisWorld, count: Count) -> StepResult {
         Ok(())
     };
     let within = std::time::Duration::from_secs(30);
-    within_budget(world, &format!("{count} events to be acknowledged"), within, work).await?
+    within_budget(
+        world,
+        &format!("{count} events to be acknowledged"),
+        within,
+        work,
+    )
+    .await?
 }
 
 /// Waits until exactly one shard has the poison event in quarantine, and says that something is wrong with the event itself.
@@ -100,7 +106,9 @@ async fn drop_event(world: &mut TrellisWorld) -> StepResult {
     let poisoned = world.projection()?.poisoned()?;
     let (shard, owner) = shard_of(world, &poisoned).await?;
     let session = world.projection()?;
-    let dropped = session.deployment.drop_event(&owner, shard, poisoned.sequence);
+    let dropped = session
+        .deployment
+        .drop_event(&owner, shard, poisoned.sequence);
     world.interruptible(dropped).await?
 }
 
@@ -140,9 +148,8 @@ async fn retry_in_vain(world: &mut TrellisWorld) -> StepResult {
 #[then(expr = "nothing is in quarantine within {duration}")]
 async fn nothing(world: &mut TrellisWorld, within: Within) -> StepResult {
     let goal = "no event to be in quarantine";
-    let nothing = |view: &ProjectionView| {
-        view.owned().is_some() && view.quarantined().next().is_none()
-    };
+    let nothing =
+        |view: &ProjectionView| view.owned().is_some() && view.quarantined().next().is_none();
     await_view(world, goal, *within, nothing).await?;
     Ok(())
 }

@@ -100,9 +100,8 @@ impl ProjectionView {
 
     /// Whether the event `sequence` has come to every shard, and is in its views if it is of one.
     pub(super) fn has(&self, sequence: u64) -> bool {
-        let there = |(_, shard): &(&NodeName, &ShardView)| {
-            shard.served > 0 && shard.floor >= sequence
-        };
+        let there =
+            |(_, shard): &(&NodeName, &ShardView)| shard.served > 0 && shard.floor >= sequence;
         self.owned().is_some_and(|owned| owned.values().all(there))
     }
 
@@ -236,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_node_with_everything_is_not_even_with_one_that_has_nothing() {
-        let one_sided = view(&[("A", &[(0, 7), (1, 7)]), ("B", &[])], &[(0, "A"), (1, "A")]);
+        let one_sided = view(
+            &[("A", &[(0, 7), (1, 7)]), ("B", &[])],
+            &[(0, "A"), (1, "A")],
+        );
         assert!(one_sided.owned().is_some() && !one_sided.is_even());
     }
 }

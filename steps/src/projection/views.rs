@@ -55,10 +55,12 @@ async fn replayed(world: &mut TrellisWorld) -> StepResult {
         let left = deadline.saturating_duration_since(Instant::now());
         let work = tokio::time::timeout(left, session.deployment.verify(&node, shard));
         let done = world.watched(&goal, left, || session.last_seen(), work);
-        let verdict = done.await?.map_err(|_| {
-            StepError::new(format!("waited {VERIFIED_WITHIN:?} for {goal}"))
-        })??;
-        world.journal.note(format!("shard {shard} on {owner}: {}", verdict.text));
+        let verdict = done
+            .await?
+            .map_err(|_| StepError::new(format!("waited {VERIFIED_WITHIN:?} for {goal}")))??;
+        world
+            .journal
+            .note(format!("shard {shard} on {owner}: {}", verdict.text));
         if !verdict.right {
             return Err(StepError::new(format!(
                 "shard {shard} on {owner} is not what the stream makes\n{}",
@@ -109,9 +111,9 @@ async fn verify_everywhere(
     let seen = || session.last_seen();
     let work = verify(session, &goal, within, ignored.as_ref());
     world.watched(&goal, within, seen, work).await??;
-    world
-        .journal
-        .note(format!("{events} acknowledged events are in the views of every node"));
+    world.journal.note(format!(
+        "{events} acknowledged events are in the views of every node"
+    ));
     Ok(())
 }
 
