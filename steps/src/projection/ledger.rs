@@ -144,22 +144,21 @@ impl Bounds {
 }
 
 fn differs(view: Tally, least: Tally, most: Tally) -> Option<String> {
-    let within = |value, least, most| (least..=most).contains(&value);
-    if view.disordered > 0 {
-        return Some(format!("has {view}"));
-    }
-    let right =
-        within(view.count, least.count, most.count) && within(view.sum, least.sum, most.sum);
-    (!right).then(|| {
-        let matter = if view.count < least.count {
-            "events are lost"
-        } else if view.count > most.count {
-            "events are there more than once"
-        } else {
-            "they are other events"
-        };
-        format!("has {view}, and {least} were acknowledged: {matter}")
-    })
+    let sum_is_right = (least.sum..=most.sum).contains(&view.sum);
+    let matter = if view.count < least.count {
+        "events are lost"
+    } else if view.count > most.count {
+        "events are there more than once"
+    } else if !sum_is_right {
+        "they are other events"
+    } else if view.disordered > 0 {
+        "they did not come in their order"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "has {view}, and {least} were acknowledged: {matter}"
+    ))
 }
 
 fn add(tallies: &mut BTreeMap<EventKey, Tally>, event: &Event) {
@@ -222,7 +221,7 @@ mod tests {
         assert!(with(|view| view.count = 0).contains("events are lost"));
         assert!(with(|view| view.count = 2).contains("more than once"));
         assert!(with(|view| view.sum += 1).contains("other events"));
-        assert!(with(|view| view.disordered = 1).contains("out of order"));
+        assert!(with(|view| view.disordered = 1).contains("not come in their order"));
         let mut views = right.clone();
         views.remove(&event.key);
         assert!(bounds.fault(&views, None).is_some());

@@ -207,7 +207,7 @@ impl ProjectionSession {
         let view = self.watch.latest().unwrap_or_default();
         let refusal = self.state().last_refusal.clone();
         let refusal = refusal.map_or_else(String::new, |text| {
-            format!("\n  what kept the last event from being acknowledged that was not: {text}")
+            format!("\n  the last event that was not acknowledged at once: {text}")
         });
         format!("{events} events acknowledged, the last one as {last}; {view}{refusal}")
     }

@@ -112,7 +112,7 @@ impl ProjectionView {
     }
 }
 
-/// A line a node and a line a shard, for people.
+/// A line or two for each node, for people.
 impl fmt::Display for ProjectionView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.shards {
@@ -147,8 +147,12 @@ impl fmt::Display for NodeView {
         if self.shards.is_empty() {
             f.write_str(", has no shard")?;
         }
+        for (place, (number, shard)) in self.shards.iter().enumerate() {
+            let begin = if place == 0 { "\n    shard" } else { ", shard" };
+            write!(f, "{begin} {number} {shard}")?;
+        }
         for (number, shard) in &self.shards {
-            write!(f, "\n    shard {number}: {shard}")?;
+            shard.write_special(*number, f)?;
         }
         Ok(())
     }
@@ -156,22 +160,33 @@ impl fmt::Display for NodeView {
 
 impl fmt::Display for ShardView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.served == 0 {
+            return f.write_str("is being opened");
+        }
+        write!(f, "at event {}", self.floor)?;
+        match self.behind {
+            0 => Ok(()),
+            behind => write!(f, " ({behind} behind)"),
+        }
+    }
+}
+
+impl ShardView {
+    /// Lines about what is not so on every shard.
+    fn write_special(&self, number: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// How many events in quarantine are shown.
         const ASIDE_SHOWN: usize = 5;
-        if self.served == 0 {
-            return f.write_str("its views are being opened");
+        if self.served > 1 || !self.rebuilds.is_empty() {
+            write!(f, "\n    shard {number} serves generation {}", self.served)?;
         }
-        write!(
-            f,
-            "at event {}, {} behind, generation {} is served",
-            self.floor, self.behind, self.served
-        )?;
         for (generation, what) in &self.rebuilds {
             write!(f, ", {generation} {what}")?;
         }
-        if !self.quarantine.is_empty() {
-            write!(f, ", {} in quarantine:", self.quarantine.len())?;
+        if self.quarantine.is_empty() {
+            return Ok(());
         }
+        let count = self.quarantine.len();
+        write!(f, "\n    shard {number} has {count} in quarantine:")?;
         for aside in self.quarantine.iter().take(ASIDE_SHOWN) {
             write!(f, " {} ({}", aside.sequence, aside.fault)?;
             match &aside.key {
