@@ -1,17 +1,11 @@
 //! Load: keeps publishing events in the background while a scenario does other things.
+//!
+//! How fast that is, whoever publishes decides: the next event waits for the one before.
 
-use std::time::Duration;
-
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{ProjectionSession, ledger::Keys};
-
-/// An event is published no sooner than so long after the one before, so that the nodes have something left of the machine.
-const EVERY: Duration = Duration::from_millis(2);
 
 /// A background publisher. An event counts when it is acknowledged, and none is given up.
 pub(super) struct Load {
@@ -57,10 +51,7 @@ async fn publish(
     stop: &CancellationToken,
     progress: watch::Sender<u64>,
 ) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.is_cancelled() {
-        ticks.tick().await;
         // It fails only where there is no server to publish to, which is for good.
         if session.publish_next(keys).await.is_err() {
             return;
