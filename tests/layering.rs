@@ -102,6 +102,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
     ),
     (
+        "projection-cluster",
+        &[
+            "projection",
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-observation",
+        ],
+    ),
+    (
         "tests",
         &[
             "bitcoin-node",
@@ -110,6 +119,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "devchain",
             "logos-node",
             "openraft-kv",
+            "projection",
+            "projection-cluster",
             "trellis",
             "trellis-bootstrap",
             "trellis-chain",
