@@ -77,6 +77,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-steps",
         ],
     ),
+    // Its NATS server is a process of this machine that must end with us, which trellis-local knows how to do.
+    (
+        "trellis-record",
+        &[
+            "projection",
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+            "trellis-local",
+            "trellis-observation",
+            "trellis-runtime",
+        ],
+    ),
     ("devchain", &["trellis-bootstrap", "trellis-domain"]),
     ("bitcoin-regtest", &[]),
     (
