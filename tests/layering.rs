@@ -72,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-local",
             "trellis-manual",
             "trellis-observation",
+            "trellis-record",
             "trellis-runtime",
             "trellis-settings",
             "trellis-steps",

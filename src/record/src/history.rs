@@ -106,7 +106,7 @@ impl History {
         let mut found = Found::default();
         loop {
             let left = wanted.limit - found.rows.len();
-            query["limit"] = json!(left.min(PAGE).max(1));
+            query["limit"] = json!(left.clamp(1, PAGE));
             let answer = self.answer(&query).await?;
             let rows: Vec<Row> = self.read(answer["rows"].clone())?;
             found.rows.extend(rows);

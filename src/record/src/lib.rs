@@ -28,6 +28,7 @@ pub use history::{Found, History, Wanted};
 pub use leaders::Leaders;
 pub use manifest::{MANIFEST, View};
 pub use place::{About, Condition, Record};
+pub use projection::query::Row;
 pub use publisher::STREAM;
 pub use recorder::{Ended, RecordRequest, Recorder};
 pub use recording::{Delta, Recording};

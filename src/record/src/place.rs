@@ -3,6 +3,7 @@
 //! A record that is being written is locked by whoever writes it, so that one whose writer was killed is known for what it is.
 
 use std::{
+    cmp::Reverse,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
     net::SocketAddr,
@@ -139,10 +140,12 @@ impl Record {
         for name in names(state)? {
             match Self::open(state, &name) {
                 Ok(record) => all.push(record),
+                // It is just being begun.
+                Err(_) if is_held(&records(state).join(&name)) => {}
                 Err(error) => damaged.push(error),
             }
         }
-        all.sort_by(|a, b| b.about.begun_ms.cmp(&a.about.begun_ms));
+        all.sort_by_key(|record| Reverse(record.about.begun_ms));
         Ok((all, damaged))
     }
 
@@ -263,7 +266,7 @@ fn nearest(mut names: Vec<String>, wanted: &str) -> Vec<String> {
         let same = name.chars().zip(wanted.chars());
         let same = same.take_while(|(one, other)| one == other).count();
         // Among those that are equally near, the last is the newest.
-        std::cmp::Reverse(same)
+        Reverse(same)
     };
     names.reverse();
     names.sort_by_key(alike);

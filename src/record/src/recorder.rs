@@ -32,6 +32,8 @@ const ALIVE_EVERY: Duration = Duration::from_secs(2);
 const FLUSHED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last events may take to be in the views.
 const FOLDED_WITHIN: Duration = Duration::from_secs(5);
+/// The folder of the server.
+const NATS: &str = "nats";
 /// What node states are called on record.
 const NODES: &str = "nodes";
 
@@ -55,8 +57,10 @@ pub struct Recorder {
     about: Mutex<About>,
     outlet: Outlet,
     tasks: TaskTracker,
+    /// Cancelled for those that do not end by themselves.
+    give_up: CancellationToken,
     views: Views,
-    own: Option<(Server, Arc<Beside>)>,
+    own: Option<Own>,
     ledger: Arc<RunLedger>,
 }
 
@@ -81,17 +85,16 @@ impl Recorder {
         let (claim, run) = Claim::take(&request.state, &request.cluster, now)?;
         let ledger = Arc::new(RunLedger::open(&request.state, run.clone())?);
         match Parts::start(&request, &claim, &run, &ledger).await {
-            Ok(parts) => Self::of_parts(request, claim, run, now, ledger, parts).await,
+            Ok(parts) => Self::of_parts(request, claim, run, now, ledger, parts),
             Err(error) => {
                 claim.abandon();
-                // It lists a server that has ended, which a cleaner finds for itself.
-                let _ = ledger.close();
+                ledger.close()?;
                 Err(error)
             }
         }
     }
 
-    async fn of_parts(
+    fn of_parts(
         request: RecordRequest,
         claim: Claim,
         run: RunId,
@@ -123,13 +126,13 @@ impl Recorder {
                 stop: CancellationToken::new(),
             },
             tasks: TaskTracker::new(),
+            give_up: CancellationToken::new(),
             views: parts.views,
             own: parts.own,
             ledger,
         };
         let details = json!({ "cluster": request.cluster, "app": request.app });
-        recorder.of_itself("RecordBegan", "begun", details).await;
-        recorder.tasks.spawn(alive(recorder.outlet.clone()));
+        recorder.spawn(alive(recorder.outlet.clone(), details));
         Ok(recorder)
     }
 
@@ -155,9 +158,20 @@ impl Recorder {
         }
         self.watch_nodes(inventory);
         for watched in watched {
-            self.tasks.spawn(watched.begin(self.outlet.clone()));
+            self.spawn(watched.begin(self.outlet.clone()));
         }
         Ok(())
+    }
+
+    /// Runs `task` to its end, unless what it waits for does not come before the record has to end.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let give_up = self.give_up.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = give_up.cancelled() => {}
+            }
+        });
     }
 
     fn watch_nodes(&self, inventory: &SharedInventory) {
@@ -167,7 +181,7 @@ impl Recorder {
             ObservationConfig::default().with_name(NODES),
         );
         let (inventory, outlet) = (inventory.clone(), self.outlet.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let handle = runtime.handle();
             let waking = wake_on_changes(handle.clone(), inventory);
             let following = follow(NODES, handle, NodesRecording::default(), &outlet);
@@ -186,17 +200,13 @@ impl Recorder {
     pub async fn end(self, how: &str) -> Result<Ended, RecordError> {
         self.outlet.stop.cancel();
         self.tasks.close();
-        let flushed = timeout(FLUSHED_WITHIN, self.tasks.wait()).await.is_ok();
-        let last = self.of_itself("RecordEnded", "ended", json!({ "how": how }));
-        let said = timeout(FLUSHED_WITHIN, last).await.is_ok();
-        let publisher = &self.outlet.publisher;
-        let folded = self.views.reached(publisher.last(), FOLDED_WITHIN).await;
+        let publisher = Arc::clone(&self.outlet.publisher);
+        let complete = timeout(FLUSHED_WITHIN, self.last_words(how)).await.is_ok()
+            && self.views.reached(publisher.last(), FOLDED_WITHIN).await;
+        self.give_up.cancel();
         self.views.end().await;
-        if let Some((server, beside)) = self.own {
-            server.end().await;
-            if let Some(beside) = Arc::into_inner(beside) {
-                beside.settle()?;
-            }
+        if let Some(own) = self.own {
+            own.end().await?;
         }
         let mut about = self
             .about
@@ -210,20 +220,32 @@ impl Recorder {
         Ok(Ended {
             run: about.run,
             events: publisher.published(),
-            complete: flushed && said && folded,
+            complete,
         })
     }
 
-    async fn of_itself(&self, event: &'static str, id: &str, details: serde_json::Value) {
-        let fact = of_record(&self.outlet, event, details);
-        let id = format!("record/{id}");
-        self.outlet.publisher.publish(&id, &fact).await;
+    /// Publishes what there is, and that this was all.
+    async fn last_words(&self, how: &str) {
+        self.tasks.wait().await;
+        let ended = of_record(&self.outlet, "RecordEnded", json!({ "how": how }));
+        self.outlet.publisher.publish("record/ended", &ended).await;
+    }
+
+    /// Ends a record that nothing was put on, and removes it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub async fn abandon(self) -> Result<(), RecordError> {
+        let folder = self.claim.folder().to_owned();
+        self.end("abandoned").await?;
+        std::fs::remove_dir_all(&folder)
+            .map_err(|source| RecordError::files("remove", &folder, source))
     }
 }
 
 /// What a record is made with.
 struct Parts {
-    own: Option<(Server, Arc<Beside>)>,
+    own: Option<Own>,
     url: String,
     publisher: Publisher,
     views: Views,
@@ -236,38 +258,80 @@ impl Parts {
         run: &RunId,
         ledger: &Arc<RunLedger>,
     ) -> Result<Self, RecordError> {
-        let progress = || Arc::clone(&request.progress);
         let own = match &request.nats_url {
             Some(_) => None,
-            None => {
-                let beside = Arc::new(Beside::new(Arc::clone(ledger))?);
-                let folder = claim.folder().join("nats");
-                let server = Server::start(&folder, Arc::clone(&beside), progress()).await?;
-                Some((server, beside))
+            None => Some(Own::start(request, claim, ledger).await?),
+        };
+        match Self::connect(request, claim, run, own.as_ref()).await {
+            Ok((url, publisher, views)) => Ok(Self {
+                own,
+                url,
+                publisher,
+                views,
+            }),
+            Err(error) => {
+                if let Some(own) = own {
+                    own.end().await?;
+                }
+                Err(error)
             }
-        };
-        let url = match (&request.nats_url, &own) {
-            (Some(url), _) => url.clone(),
-            (None, Some((server, _))) => server.url().to_owned(),
-            (None, None) => unreachable!("there is a server of our own"),
-        };
-        let publisher = Publisher::connect(&url, run.clone(), progress()).await?;
-        views::describe(claim.folder(), run, &url)?;
+        }
+    }
+
+    async fn connect(
+        request: &RecordRequest,
+        claim: &Claim,
+        run: &RunId,
+        own: Option<&Own>,
+    ) -> Result<(String, Publisher, Views), RecordError> {
+        let own = own.map(|own| own.server.url());
+        let url = request.nats_url.as_deref().or(own);
+        let url = url.expect("there is a server of our own where none is named");
+        let progress = || Arc::clone(&request.progress);
+        let publisher = Publisher::connect(url, run.clone(), progress()).await?;
+        views::describe(claim.folder(), run, url)?;
         let views = Views::start(claim.folder(), progress()).await?;
-        Ok(Self {
-            own,
-            url,
-            publisher,
-            views,
-        })
+        Ok((url.to_owned(), publisher, views))
     }
 }
 
-/// Says again and again that the record is being written.
-async fn alive(outlet: Outlet) {
+/// A server of our own, and what starts it.
+struct Own {
+    server: Server,
+    beside: Arc<Beside>,
+}
+
+impl Own {
+    async fn start(
+        request: &RecordRequest,
+        claim: &Claim,
+        ledger: &Arc<RunLedger>,
+    ) -> Result<Self, RecordError> {
+        let beside = Arc::new(Beside::new(Arc::clone(ledger))?);
+        let folder = claim.folder().join(NATS);
+        let progress = Arc::clone(&request.progress);
+        match Server::start(&folder, Arc::clone(&beside), progress).await {
+            Ok(server) => Ok(Self { server, beside }),
+            Err(error) => {
+                beside.settle()?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn end(self) -> Result<(), RecordError> {
+        self.server.end().await;
+        Ok(self.beside.settle()?)
+    }
+}
+
+/// Says that the record is begun, and again and again that it is being written.
+async fn alive(outlet: Outlet, details: serde_json::Value) {
+    let begun = of_record(&outlet, "RecordBegan", details);
+    outlet.publisher.publish("record/begun", &begun).await;
     let mut ticks = interval(ALIVE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first one is at once, and the record has just begun.
+    // The first one is at once.
     ticks.tick().await;
     for number in 1_u64.. {
         tokio::select! {

@@ -251,3 +251,25 @@ async fn end(mut child: Child) {
         let _ = child.kill().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_server_is_said_with_what_installs_it() {
+        let error = StartError::Missing.in_general(Path::new("/srv/nats"));
+        let text = error.to_string();
+        for part in ["nats-server", "apt-get install nats-server", "--record-to"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_read_from_what_the_server_wrote_down() {
+        let ports = r#"{"nats":["nats://127.0.0.1:41234"]}"#;
+        assert_eq!(port_in(ports), Some(41234));
+        assert_eq!(port_in(""), None);
+        assert_eq!(port_in(r#"{"nats":[]}"#), None);
+    }
+}

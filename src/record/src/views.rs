@@ -37,6 +37,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(8);
 
 /// Writes down how the views of `run` are made and asked for, as the `projection` command understands it, too.
 pub(crate) fn describe(folder: &Path, run: &RunId, nats_url: &str) -> Result<(), RecordError> {
+    // Whoever reads it may do so from another folder.
+    let folder = &std::path::absolute(folder)
+        .map_err(|source| RecordError::files("find", folder, source))?;
     let settings = json!({
         "nats_url": nats_url,
         "stream": STREAM,
@@ -57,7 +60,10 @@ pub(crate) fn describe(folder: &Path, run: &RunId, nats_url: &str) -> Result<(),
 
 /// What was written down in `folder`.
 fn described(folder: &Path) -> Result<(Settings, ProjectionManifest), DynError> {
-    let settings = Settings::load(Some(&folder.join(SETTINGS_FILE)), &BTreeMap::new())?;
+    let mut settings = Settings::load(Some(&folder.join(SETTINGS_FILE)), &BTreeMap::new())?;
+    // The folder may have been moved since.
+    settings.storage_path = folder.join(VIEWS);
+    settings.manifest = folder.join(MANIFEST_FILE);
     let manifest = ProjectionManifest::load(&settings.manifest, settings.gas_max)?;
     Ok((settings, manifest))
 }

@@ -64,7 +64,7 @@ impl Beside {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn settle(self) -> Result<(), BesideError> {
+    pub fn settle(&self) -> Result<(), BesideError> {
         let entry = processes_entry(self.ledger.run().as_str());
         Ok(self.ledger.removed(&entry)?)
     }
