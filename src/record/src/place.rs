@@ -48,6 +48,9 @@ pub struct About {
     pub ended_ms: Option<u64>,
     /// Why it was ended.
     pub how: Option<String>,
+    /// Whether it was ended before all that was observed was stored.
+    #[serde(default)]
+    pub is_cut_off: bool,
 }
 
 /// What a record does.
@@ -330,6 +333,7 @@ mod tests {
             begun_ms: millis(begun),
             ended_ms: None,
             how: None,
+            is_cut_off: false,
         }
     }
 

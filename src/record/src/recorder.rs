@@ -114,6 +114,7 @@ impl Recorder {
             begun_ms: millis(now),
             ended_ms: None,
             how: None,
+            is_cut_off: false,
         };
         claim.write(&about)?;
         let recorder = Self {
@@ -215,6 +216,7 @@ impl Recorder {
         about.address = None;
         about.ended_ms = Some(millis(SystemTime::now()));
         about.how = Some(how.to_owned());
+        about.is_cut_off = !complete;
         self.claim.write(&about)?;
         self.ledger.close()?;
         Ok(Ended {

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     keep_for: Option<Duration>,
     #[cfg(feature = "record")]
     #[command(flatten)]
-    record: record::Arguments,
+    record: record::RecordArguments,
     /// Writes nothing but errors.
     #[arg(short, long)]
     quiet: bool,

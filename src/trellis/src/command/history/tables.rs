@@ -56,6 +56,9 @@ pub(super) fn heading(record: &Record, itself: &Value) -> String {
             "{of}, from {begun}; who kept it was killed, and its last sign of life is of {seen}"
         ),
     };
+    if about.is_cut_off {
+        text.push_str("\nit lacks what came last, which its server did not store or fold in time");
+    }
     for gap in itself["gaps"].as_array().into_iter().flatten() {
         let dropped = gap["dropped"].as_u64().unwrap_or_default();
         let observation = gap["observation"].as_str().unwrap_or_default();
@@ -226,8 +229,7 @@ impl Shown<'_> {
             vec![
                 row.id.to_string(),
                 number(&view["lag"]),
-                number(&view["height"]),
-                number(&view["best"]),
+                moment(view["at_ms"].as_u64()),
                 number(&view["worst"]),
                 moment(view["worst_at_ms"].as_u64()),
                 lasted(behind + open),
@@ -235,7 +237,7 @@ impl Shown<'_> {
             ]
         });
         let headings = [
-            "NODE", "LAG", "HEIGHT", "BEST", "WORST", "WORST AT", "BEHIND", "OF TIME",
+            "NODE", "LAG", "SINCE", "WORST", "WORST AT", "BEHIND", "OF TIME",
         ];
         table(&headings, rows.collect())
     }

@@ -23,7 +23,7 @@ use crate::command::{
 
 /// How to keep a record.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {
+pub(crate) struct RecordArguments {
     /// Keeps a record of what happens, in the state folder.
     #[arg(long)]
     record: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     cluster: Option<ClusterName>,
 }
 
-impl Arguments {
+impl RecordArguments {
     /// How a record is to be kept, if one is.
     pub(crate) fn how(&self) -> Option<&Self> {
         let is_wanted = self.record || self.record_to.is_some() || self.cluster.is_some();
@@ -115,7 +115,9 @@ impl Arguments {
                 () = timer.over() => format!("{} were over", timer.told()),
                 () = timer.end.cancelled() => "ended by hand".to_owned(),
             };
-            console.note(&format!("ending the record: {how}"));
+            if !timer.end.is_cancelled() {
+                console.note(&format!("ending the record: {how}"));
+            }
             say_ended(&recorder.end(&how).await?, console);
             Ok(())
         })?
