@@ -72,9 +72,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-local",
             "trellis-manual",
             "trellis-observation",
+            "trellis-record",
             "trellis-runtime",
             "trellis-settings",
             "trellis-steps",
+        ],
+    ),
+    // Its NATS server is a process of this machine that must end with us, which trellis-local knows how to do.
+    (
+        "trellis-record",
+        &[
+            "projection",
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+            "trellis-local",
+            "trellis-observation",
+            "trellis-runtime",
         ],
     ),
     ("devchain", &["trellis-bootstrap", "trellis-domain"]),
