@@ -160,7 +160,8 @@ async fn a_node_of_several_shards_drains_all_of_them_and_goes_on_where_each_was(
         let events = EVENTS / 9 + u64::from(number < EVENTS % 9);
         assert_eq!(view["view"]["balance"], events, "{view}");
     }
-    assert!(node.run(&["healthcheck", "--ready"]).status.success());
+    let ready = node.run(&["healthcheck", "--ready"]);
+    assert!(ready.status.success(), "{ready:?}");
     let listed = node.run(&["quarantine", "ls", "account", "--shard", "1", "--url", &url]);
     assert!(listed.status.success(), "{listed:?}");
     assert_eq!(stop(child), 0);

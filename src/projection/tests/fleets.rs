@@ -299,7 +299,8 @@ impl Node {
         let mut all = Vec::new();
         for shard in 0..shards {
             // It may be changing hands at the moment.
-            let told = until(&format!("shard {shard} answers"), async || {
+            let what = format!("shard {shard} answers");
+            let told = until(&what, async || {
                 let (status, told) = self.get(&format!("/shards/{shard}/rebuild")).await;
                 (status == 200).then_some(told)
             });

@@ -75,11 +75,30 @@ impl Mdbx {
         let transaction = environment.begin_ro_unsync().map_err(failed)?;
         let tables = Tables::open(&transaction)?;
         transaction.commit().map_err(failed)?;
-        Ok(Self {
+        let only_reads = matches!(mode, Mode::ReadOnly);
+        let store = Self {
             environment,
             tables: RwLock::new(Arc::new(tables)),
-            only_reads: matches!(mode, Mode::ReadOnly),
-        })
+            only_reads,
+        };
+        if !only_reads {
+            store.write_directory()?;
+        }
+        Ok(store)
+    }
+
+    /// Makes the directory of tables where there is none, so that whoever opens the store to read knows of it before the first name is noted there.
+    fn write_directory(&self) -> Result<(), StorageError> {
+        let mut tables = Tables::clone(&self.tables());
+        if tables.has_directory() {
+            return Ok(());
+        }
+        let failed = |error| classify("create a table", error);
+        let transaction = self.environment.begin_rw_unsync().map_err(failed)?;
+        tables.make_directory(&transaction)?;
+        transaction.commit().map_err(failed)?;
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tables);
+        Ok(())
     }
 
     fn tables(&self) -> RwLockReadGuard<'_, Arc<Tables>> {

@@ -139,19 +139,30 @@ impl Tables {
         made_as: &str,
         name: &str,
     ) -> Result<(), StorageError> {
-        let directory = match self.directory {
-            Some(directory) => directory,
-            // Until a table goes by another name there is nothing to note.
-            None if made_as == name => return Ok(()),
-            None => create(transaction, DIRECTORY)?,
-        };
-        self.directory = Some(directory);
+        let directory = self.make_directory(transaction)?;
         let noted = if made_as == name {
             transaction.del(directory, made_as, None).map(drop)
         } else {
             transaction.put(directory, made_as, name, WriteFlags::UPSERT)
         };
         noted.map_err(|error| classify("write", error))
+    }
+
+    pub(super) fn has_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Makes the directory where there is none.
+    pub(super) fn make_directory(
+        &mut self,
+        transaction: &RwTxUnsync,
+    ) -> Result<Database, StorageError> {
+        if let Some(directory) = self.directory {
+            return Ok(directory);
+        }
+        let directory = create(transaction, DIRECTORY)?;
+        self.directory = Some(directory);
+        Ok(directory)
     }
 
     /// How many there are, used or not.
