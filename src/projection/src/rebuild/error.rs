@@ -97,7 +97,7 @@ pub enum RebuildError {
         scope: Scope,
         /// Why it did not go on.
         #[source]
-        source: StorageError,
+        source: Box<StorageError>,
     },
     /// The text of the program is not known.
     #[error("the program of {table} is not in the manifest, and its text was not kept")]

@@ -74,7 +74,7 @@ pub fn exchange(
             Err(RebuildError::Unfinished {
                 view_type: view_type.clone(),
                 scope,
-                source,
+                source: Box::new(source),
             })
         }
         finished => finished.map(drop),

@@ -139,9 +139,8 @@ impl Node {
 /// Whether the exchange may be finished by trying again what has failed.
 fn may_pass(error: &RebuildError) -> bool {
     match error {
-        RebuildError::Storage(error) | RebuildError::Unfinished { source: error, .. } => {
-            error.is_transient()
-        }
+        RebuildError::Storage(error) => error.is_transient(),
+        RebuildError::Unfinished { source, .. } => source.is_transient(),
         _ => false,
     }
 }
