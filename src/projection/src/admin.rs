@@ -4,7 +4,7 @@ mod poison;
 
 use thiserror::Error;
 
-pub use poison::{Retried, drop_halted, drop_record, retry, unkept};
+pub use poison::{Retried, drop_halted, drop_record, retry, stands, unkept};
 
 use crate::{
     manifest::Projection,
@@ -58,18 +58,10 @@ pub enum AdminError {
         sequence: u64,
     },
     /// Nothing is dropped that can be applied.
-    #[error("event {sequence} can be applied by {projection}: nothing was dropped")]
-    NotPoison {
-        /// Which projection.
-        projection: String,
-        /// Which event.
-        sequence: u64,
-    },
-    /// Only a projection that halts stands before an event.
     #[error(
-        "{projection} does not halt before events (its policy is another one), so {sequence} is either in quarantine or not yet there: nothing was dropped"
+        "event {sequence} does not hold {projection} up, which applies it or sets it aside: nothing was dropped"
     )]
-    DoesNotHalt {
+    NotPoison {
         /// Which projection.
         projection: String,
         /// Which event.

@@ -65,7 +65,7 @@ async fn only_the_poison_that_a_projection_halted_before_is_dropped() {
     let healthy = dropped(&store, "halt", &source, 2).await.unwrap_err();
     assert!(matches!(healthy, AdminError::NotPoison { .. }), "{healthy}");
     let parks = dropped(&store, "park-key", &source, 2).await.unwrap_err();
-    assert!(matches!(parks, AdminError::DoesNotHalt { .. }), "{parks}");
+    assert!(matches!(parks, AdminError::NotPoison { .. }), "{parks}");
 
     source.publish("ev", event("a", "Deposited", "null"));
     source.publish("ev", deposit("a", 4));

@@ -10,14 +10,17 @@ use crate::{
     manifest::Projection,
     pipeline::ShardOptions,
     program::{Meta, Outcome, ProgramError},
-    quarantine::{Body, Fault, PoisonPolicy, Record, RecordKey},
+    quarantine::{Body, Fault, Record, RecordKey},
     storage::{Part, ViewStore},
-    stream::{Delivery, EventSource, ReceiveLimits},
+    stream::{BlockedReason, Delivery, EventSource, ReceiveLimits},
     types::{Envelope, StoredView, ViewId, ViewKey},
 };
 
 /// How long the stream may take to show an event that it has.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long somebody who only looks waits for it: there may be none, where a filter leaves out what comes.
+const LOOKED_AT_FOR: Duration = Duration::from_secs(1);
 
 /// What a retry came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +205,43 @@ pub fn drop_record(
     Ok(dropped)
 }
 
+/// The event behind `floor`, from a delivery that is started for it.
+async fn next_behind(
+    source: &mut dyn EventSource,
+    floor: u64,
+    within: Duration,
+) -> Result<Option<Delivery>, AdminError> {
+    source.start(floor + 1).await?;
+    let one = ReceiveLimits {
+        events_max: 1,
+        bytes_max: usize::MAX,
+        within,
+        idle: within,
+    };
+    Ok(source.receive(&one).await?.into_iter().next())
+}
+
+/// How a projection stands at its checkpoint, where that still holds: how many keys are parked, and why it does not go on. An event that holds it up is looked for in `next`, where that is given.
+///
+/// # Errors
+/// The store or the stream.
+pub async fn stands(
+    store: &ViewStore,
+    projection: &Projection,
+    options: &ShardOptions,
+    next: Option<&mut dyn EventSource>,
+) -> Result<(usize, Option<BlockedReason>), AdminError> {
+    let Some(checkpoint) = store.snapshot()?.checkpoint(&projection.table)? else {
+        return Ok((0, None));
+    };
+    let delivery = match next {
+        Some(source) => next_behind(source, checkpoint.floor, LOOKED_AT_FOR).await?,
+        None => None,
+    };
+    let standing = options.standing(projection, &checkpoint, store, delivery)?;
+    Ok((standing.parked_keys, standing.blocked))
+}
+
 /// Goes on behind the event that a projection halted before. A record of it stays.
 ///
 /// # Errors
@@ -213,12 +253,6 @@ pub async fn drop_halted(
     source: &mut dyn EventSource,
     sequence: u64,
 ) -> Result<(), AdminError> {
-    if projection.policy != PoisonPolicy::Halt {
-        return Err(AdminError::DoesNotHalt {
-            projection: projection.table.to_string(),
-            sequence,
-        });
-    }
     let found = store.snapshot()?.checkpoint(&projection.table)?;
     let floor = found.as_ref().map_or(0, |checkpoint| checkpoint.floor);
     let facts = source.facts(floor).await?;
@@ -240,24 +274,24 @@ pub async fn drop_halted(
     if sequence > facts.last {
         return Err(not_next(None));
     }
-    source.start(floor + 1).await?;
-    let one = ReceiveLimits {
-        events_max: 1,
-        bytes_max: usize::MAX,
-        within: SHOWN_WITHIN,
-        idle: SHOWN_WITHIN,
-    };
     // Whoever names a later event would lose those before it.
-    let delivery = match source.receive(&one).await?.into_iter().next() {
+    let delivery = match next_behind(source, floor, SHOWN_WITHIN).await? {
         Some(delivery) if delivery.sequence == sequence => delivery,
         other => return Err(not_next(other.map(|other| other.sequence))),
     };
-    let reason = options.poison(projection, &checkpoint, store, delivery.clone())?;
-    let Some(reason) = reason else {
-        return Err(AdminError::NotPoison {
-            projection: projection.table.to_string(),
-            sequence,
-        });
+    let standing = options.standing(projection, &checkpoint, store, Some(delivery.clone()))?;
+    let reason = match standing.blocked {
+        Some(BlockedReason::Poison { reason, .. }) => reason,
+        Some(reason) => {
+            let mend = reason.mend(&projection.table);
+            return Err(AdminError::Blocked { reason, mend });
+        }
+        None => {
+            return Err(AdminError::NotPoison {
+                projection: projection.table.to_string(),
+                sequence,
+            });
+        }
     };
     let advanced = checkpoint.advanced(sequence, delivery.published);
     let mut part = Part::new(

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures::future::{join_all, try_join_all};
+use futures::{StreamExt, future::try_join_all, stream::FuturesUnordered};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The largest query that is read.
-const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// The routes of a node of several shards, in place of those of one store.
 pub fn routes(view: ClusterView, authority: Authority, limits: QueryLimits) -> Router {
@@ -99,12 +99,14 @@ async fn view_of_any(
         body: Bytes::new(),
     };
     let shards = asked.asker.view().shards_of(&tenant, &id);
-    let asking = shards
+    // Whoever has the view answers for all: another shard may wait for an event that it never gets.
+    let mut asking: FuturesUnordered<_> = shards
         .iter()
-        .map(|shard| asked.asker.ask(*shard, question.clone()));
+        .map(|shard| asked.asker.ask(*shard, question.clone()))
+        .collect();
     let mut missing = None;
     let mut failed = None;
-    for answer in join_all(asking).await {
+    while let Some(answer) = asking.next().await {
         match answer {
             Ok(answer) if answer.status.is_success() => return Ok(answer.into_response()),
             Ok(answer) if answer.status == StatusCode::NOT_FOUND => missing = Some(answer),

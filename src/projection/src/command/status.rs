@@ -16,9 +16,14 @@ use super::{
     say, warn,
 };
 use crate::{
+    admin,
     health::{ProjectionReport, Report},
+    manifest::Projection,
     pipeline::since,
-    stream::{EventSource, JetStreamSource, StreamError},
+    quarantine::PoisonPolicy,
+    settings::SourceKind,
+    storage::ViewStore,
+    stream::{BlockedReason, EventSource, JetStreamSource, StreamError},
 };
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -159,10 +164,14 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
         drop(snapshot);
         let floor = stored.as_ref().map_or(0, |stored| stored.floor);
         let (mut last, mut blocked) = (floor, None);
+        let mut may_halt = false;
         if let Some(of_stream) = &mut source {
             match of_stream.facts(floor).await {
                 Ok(facts) => {
                     last = facts.last;
+                    may_halt = projection.policy == PoisonPolicy::Halt
+                        && last > floor
+                        && !facts.drops_what_was_read;
                     blocked = options.examine(&projection, &facts, stored.as_ref()).err();
                 }
                 // What the store says is worth showing without it.
@@ -172,6 +181,10 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+        let mut parked_keys = 0;
+        if blocked.is_none() {
+            (parked_keys, blocked) = stands(node, &store, &projection, may_halt).await?;
         }
         let behind = last.saturating_sub(floor);
         let published = stored.and_then(|stored| stored.published);
@@ -186,7 +199,7 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
             rate: 0.0,
             quarantined,
             quarantine_oldest_s: oldest.map(|record| age(record.published)),
-            parked_keys: 0,
+            parked_keys,
             mend: blocked
                 .as_ref()
                 .map(|reason| reason.mend_in(table, node.share.mark().map(|mark| mark.shard))),
@@ -194,6 +207,25 @@ async fn of_store(node: &Node) -> Result<Vec<ProjectionReport>, Box<dyn Error>> 
         });
     }
     Ok(all)
+}
+
+/// What only the next event shows, and what is parked.
+async fn stands(
+    node: &Node,
+    store: &ViewStore,
+    projection: &Projection,
+    may_halt: bool,
+) -> Result<(usize, Option<BlockedReason>), Box<dyn Error>> {
+    let mut settings = node.settings.clone();
+    // Whatever a node reads by: a durable delivery would be taken from it.
+    settings.source = SourceKind::Ordered;
+    let mut source = if may_halt {
+        Some(JetStreamSource::connect(&settings).await?)
+    } else {
+        None
+    };
+    let next = source.as_mut().map(|source| source as &mut dyn EventSource);
+    Ok(admin::stands(store, projection, &node.options(), next).await?)
 }
 
 fn of_node(report: &Report) -> Outcome {

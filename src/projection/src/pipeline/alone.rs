@@ -1,4 +1,4 @@
-//! One event by itself, without a session: whether it is poison, and whether what it makes of a view may be stored.
+//! One event by itself, without a session: how a projection stands before it, and whether what it makes of a view may be stored.
 
 use std::sync::Arc;
 
@@ -13,19 +13,26 @@ use crate::{
     types::Checkpoint,
 };
 
+/// How a projection stands, as a session would find it.
+pub(crate) struct Standing {
+    /// How many keys are parked.
+    pub(crate) parked_keys: usize,
+    /// Why it does not go on, where it does not.
+    pub(crate) blocked: Option<BlockedReason>,
+}
+
 impl ShardOptions {
-    /// Why `projection`, which halts before poison, cannot apply the event behind `checkpoint`; `None` where it can. Nothing is written.
+    /// How `projection` stands at `checkpoint`, and whether it gets past the event behind it. Nothing is written.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(crate) fn poison(
+    pub(crate) fn standing(
         &self,
         projection: &Projection,
         checkpoint: &Checkpoint,
         store: &ViewStore,
-        delivery: Delivery,
-    ) -> Result<Option<String>, StorageError> {
-        let batch = decode(vec![delivery], &self.tenancy, self.event_bytes_max, 1);
+        next: Option<Delivery>,
+    ) -> Result<Standing, StorageError> {
         let mut folder = Folder::new(
             projection.clone(),
             self.fold,
@@ -34,10 +41,25 @@ impl ShardOptions {
             store,
             &Arc::default(),
         )?;
+        let parked_keys = folder.parked_keys();
+        let Some(next) = next else {
+            let blocked = folder.blocked().cloned();
+            return Ok(Standing {
+                parked_keys,
+                blocked,
+            });
+        };
+        let sequence = next.sequence;
+        let batch = decode(vec![next], &self.tenancy, self.event_bytes_max, 1);
         folder.fold(&batch, 1, 0, store)?;
-        Ok(match folder.blocked() {
-            Some(BlockedReason::Poison { reason, .. }) => Some(reason.clone()),
-            _ => None,
+        let held_up = || {
+            let reason = folder.waits_for()?;
+            Some(BlockedReason::Poison { sequence, reason })
+        };
+        let blocked = folder.blocked().cloned().or_else(held_up);
+        Ok(Standing {
+            parked_keys,
+            blocked,
         })
     }
 

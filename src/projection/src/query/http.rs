@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The largest query that is read.
-const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_BYTES_MAX: usize = 1 << 20;
 /// The parameters of a view.
 const PARAMETERS: [&str; 3] = ["fields", "min_seq", "within_ms"];
 

@@ -15,7 +15,7 @@ use crate::types::{FieldPath, pick::Picker};
 
 const SORTS_MAX: usize = 4;
 const FIELDS_MAX: usize = 100;
-const CURSOR_BYTES_MAX: usize = 16 << 10;
+const CURSOR_BYTES_MAX: usize = 768 << 10;
 const MEMBERS: [&str; 9] = [
     "view",
     "filter",
