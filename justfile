@@ -16,6 +16,14 @@ doc:
 test:
     cargo test --workspace
 
+# Ten times as many simulated lives of a projection node as `test` has: two minutes, or as many as are told.
+simulate LIVES="10000":
+    PROJECTION_TEST_SIMULATIONS={{LIVES}} cargo test -p projection --lib simulation
+
+# Programs in WebAssembly, which `test` leaves out: their compiler takes some minutes to build.
+test-wasm:
+    cargo test -p projection --features wasm --test t31_wasm
+
 # The main job: the feature suite.
 features *ARGS:
     cargo test --test cucumber -- {{ARGS}}

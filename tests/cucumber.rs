@@ -8,6 +8,7 @@ use bitcoin_node::{BitcoinApp, Flavour};
 use devchain::DevchainApp;
 use logos_node::LogosApp;
 use openraft_kv::OpenRaftKv;
+use projection_cluster::ProjectionApp;
 use tests::{
     bitcoin::BitcoinPort,
     bitcoin_outsiders::BitcoinOutsiders,
@@ -19,6 +20,7 @@ use tests::{
     logos::{self, LogosPort},
     openraft::OpenRaftPort,
     outsiders::RaftOutsiders,
+    projection::{self, ProjectionPort},
     signals::Signals,
     sleeper::Sleeper,
     squatter::Squatted,
@@ -42,6 +44,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let (nats, nats_program) = projection::server(
+        env::var_os(projection::SERVER_VARIABLE).as_deref(),
+        env::var_os("PATH").as_deref(),
+    );
+    let projection = ProjectionApp::new(
+        env!("CARGO_BIN_EXE_projection-node"),
+        nats,
+        projection::TENANTS,
+    );
     let signals = Signals::default();
     let squatted = Squatted::new(app.clone());
     let etcd = Etcd {
@@ -78,6 +89,12 @@ fn main() -> ExitCode {
             SuiteApp::new(rehearsal.clone())
                 .with_chain(LogosPort::new(rehearsal))
                 .with_outsiders(ChainOutsiders::new(devchain)),
+        )
+        .app(
+            SuiteApp::new(projection.clone())
+                .with_projection(ProjectionPort::new(projection))
+                .needs(nats_program)
+                .with_disks(projection::disks()),
         )
         // Features use it to show what becomes of scenarios whose application lacks something.
         .app(

@@ -72,9 +72,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "trellis-local",
             "trellis-manual",
             "trellis-observation",
+            "trellis-record",
             "trellis-runtime",
             "trellis-settings",
             "trellis-steps",
+        ],
+    ),
+    // Its NATS server is a process of this machine that must end with us, which trellis-local knows how to do.
+    (
+        "trellis-record",
+        &[
+            "projection",
+            "trellis-bootstrap",
+            "trellis-chain",
+            "trellis-domain",
+            "trellis-local",
+            "trellis-observation",
+            "trellis-runtime",
         ],
     ),
     ("devchain", &["trellis-bootstrap", "trellis-domain"]),
@@ -102,6 +116,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["trellis-bootstrap", "trellis-domain", "trellis-observation"],
     ),
     (
+        "projection-cluster",
+        &[
+            "projection",
+            "trellis-bootstrap",
+            "trellis-domain",
+            "trellis-observation",
+        ],
+    ),
+    (
         "tests",
         &[
             "bitcoin-node",
@@ -110,6 +133,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "devchain",
             "logos-node",
             "openraft-kv",
+            "projection",
+            "projection-cluster",
             "trellis",
             "trellis-bootstrap",
             "trellis-chain",

@@ -30,11 +30,13 @@ fn main() {
         apps: vec![(name, all)],
         chains: Vec::new(),
         faucets: Vec::new(),
+        projections: Vec::new(),
         backend: all,
         attach: Vec::new(),
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
         budget: 12,
         missing: Vec::new(),
+        disks: Vec::new(),
         missing_is_wrong: true,
     };
     let mut times: Vec<Duration> = (0..ROUNDS)

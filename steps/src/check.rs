@@ -8,6 +8,7 @@ mod definitions;
 mod load;
 mod plan;
 mod problem;
+mod projections;
 mod selection;
 mod sources;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use load::{all_scenarios, load};
 use plan::{Lookup, Place, plan};
 use problem::Problems;
 
-use crate::{Program, ScenarioKey, ScenarioPlan};
+use crate::{Privilege, Program, ScenarioKey, ScenarioPlan};
 
 /// What the check must know of the suite that the features are to be run with.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct SuiteFacts {
     pub chains: Vec<AppName>,
     /// Those of them whose chains have faucets that can be asked.
     pub faucets: Vec<AppName>,
+    /// Those of them whose nodes fold events into views.
+    pub projections: Vec<AppName>,
     /// What the backend can do.
     pub backend: CapabilitySet,
     /// What can attach to running clusters, and what each can do to nodes there that are opted in.
@@ -50,6 +53,8 @@ pub struct SuiteFacts {
     pub budget: usize,
     /// The programs that this machine does not have, by the application that needs them.
     pub missing: Vec<(AppName, Program)>,
+    /// What a machine has to allow before nodes of an application can have disks of their own.
+    pub disks: Vec<(AppName, Privilege)>,
     /// Whether a scenario that would run one of them is wrong, or may be skipped.
     pub missing_is_wrong: bool,
 }

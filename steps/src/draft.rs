@@ -13,6 +13,7 @@ use trellis_domain::{
 use crate::{
     StepError,
     chain::{ChainWish, WalletBook},
+    projection::ProjectionWish,
 };
 
 /// What is wrong with two clusters to attach to.
@@ -48,6 +49,8 @@ pub struct Draft {
     pub connections: BTreeMap<NodeName, BTreeSet<NodeName>>,
     /// What the scenario said about the chain that the nodes keep.
     pub chain: ChainWish,
+    /// What the scenario said about nodes that fold events.
+    pub projection: ProjectionWish,
     /// Wallets and groups of nodes that it spoke of before there was a cluster.
     pub(crate) wallets: WalletBook,
     /// How long a node may take to take part in the chain after a start that waits for it.

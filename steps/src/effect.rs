@@ -36,6 +36,8 @@ pub(crate) enum Effect {
     Capacity(usize),
     /// This node is to have a configuration of its own; it must not run yet, and come later.
     Configures(NodeName),
+    /// The machine has to let us mount disks for nodes.
+    MountsDisks,
     /// These nodes run already and are borrowed.
     Borrows(Vec<ExternalRow>),
     /// The nodes of this cluster, by a name of the settings or as `provider:cluster`, run already and are borrowed.

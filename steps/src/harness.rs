@@ -308,6 +308,7 @@ impl Harness {
                 let chain = app.chain.as_ref();
                 chain.is_some_and(|chain| chain.faucet().is_some())
             }),
+            projections: self.apps_with(|app| app.projection.is_some()),
             backend: backend.deployer.capabilities(),
             attach: backend
                 .attach
@@ -317,6 +318,7 @@ impl Harness {
             settings: Arc::clone(settings),
             budget: backend.budget,
             missing: aside::missing(&self.apps, options.search_path.as_deref()),
+            disks: aside::privileges(&self.apps),
             missing_is_wrong: options.missing == Missing::Fail,
         };
         Ok(check(

@@ -17,6 +17,17 @@ pub struct Program {
     install: String,
 }
 
+/// Something that a machine has to let us do, what it is called where it does not, and how that is found out.
+///
+/// It is found out only for scenarios that need it.
+#[derive(Debug, Clone)]
+pub struct Privilege {
+    /// What is missing without it, and the command that gives it.
+    pub lacking: Program,
+    /// Whether it is there.
+    pub is_given: fn() -> bool,
+}
+
 impl Program {
     /// The program `name`, a path or a name to be found on the search path, and the command that installs it.
     pub fn named(name: impl Into<PathBuf>, install: impl Into<String>) -> Self {

@@ -18,7 +18,8 @@ use trellis_domain::{AppName, AttachSpec, Credential};
 use trellis_settings::Settings;
 
 use crate::{
-    Program, StepError, chain::ChainApp, kv::ReplicatedKv, lane::Lanes, outsiders::Outsiders,
+    Privilege, Program, StepError, chain::ChainApp, kv::ReplicatedKv, lane::Lanes,
+    outsiders::Outsiders, projection::ProjectionApp,
 };
 
 /// An application that scenarios may use, with the ports that its steps need.
@@ -27,7 +28,9 @@ pub struct SuiteApp {
     pub(crate) application: Arc<dyn Application>,
     pub(crate) kv: Option<Arc<dyn ReplicatedKv>>,
     pub(crate) chain: Option<Arc<dyn ChainApp>>,
+    pub(crate) projection: Option<Arc<dyn ProjectionApp>>,
     pub(crate) needs: Vec<Program>,
+    pub(crate) disks: Option<Privilege>,
     pub(crate) outsiders: Option<Arc<dyn Outsiders>>,
 }
 
@@ -38,7 +41,9 @@ impl SuiteApp {
             application: Arc::new(application),
             kv: None,
             chain: None,
+            projection: None,
             needs: Vec::new(),
+            disks: None,
             outsiders: None,
         }
     }
@@ -54,6 +59,20 @@ impl SuiteApp {
     #[must_use]
     pub fn with_chain(mut self, chain: impl ChainApp) -> Self {
         self.chain = Some(Arc::new(chain));
+        self
+    }
+
+    /// Adds what the phrases about events and views need.
+    #[must_use]
+    pub fn with_projection(mut self, projection: impl ProjectionApp) -> Self {
+        self.projection = Some(Arc::new(projection));
+        self
+    }
+
+    /// Says what a machine has to allow before a node of it can have a disk of its own. A scenario that wants one is skipped elsewhere, as with a program that is missing.
+    #[must_use]
+    pub fn with_disks(mut self, privilege: Privilege) -> Self {
+        self.disks = Some(privilege);
         self
     }
 

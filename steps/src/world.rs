@@ -21,6 +21,7 @@ use crate::{
     kv::{KvSession, ReplicaView},
     lane::Lane,
     outsiders::OutsideClusters,
+    projection::ProjectionSession,
     self_test::SelfTest,
 };
 
@@ -45,6 +46,7 @@ pub struct TrellisWorld {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) kv: Option<KvSession>,
     pub(crate) chain: Option<ChainSession>,
+    pub(crate) projection: Option<ProjectionSession>,
     /// Nodes whose start nobody waited for so far.
     pub(crate) starting: Vec<(NodeName, JoinHandle<Result<NodeHandle, OperationError>>)>,
     /// Where a faucet is, if the scenario said so.
@@ -94,6 +96,7 @@ impl TrellisWorld {
             cluster: None,
             kv: None,
             chain: None,
+            projection: None,
             starting: Vec::new(),
             faucet: None,
             public_peers: PublicPeers::default(),
@@ -167,9 +170,12 @@ impl TrellisWorld {
         let deployment = deployment
             .map(|chain| chain.deploy(&self.draft.chain))
             .transpose()?;
-        let application = match &deployment {
-            Some(chain) => chain.application(),
-            None => Arc::clone(&app.application),
+        let projection = app.projection.as_ref();
+        let projection = projection.map(|app| app.deploy(&self.draft.projection));
+        let application = match (&deployment, &projection) {
+            (Some(chain), _) => chain.application(),
+            (None, Some(projection)) => projection.application(),
+            (None, None) => Arc::clone(&app.application),
         };
         let spec = self.draft.spec(application.name().clone(), names)?;
         self.take_places(&spec).await?;
@@ -197,6 +203,8 @@ impl TrellisWorld {
         let sponsor = self.draft.chain.sponsor;
         self.chain =
             deployment.map(|chain| ChainSession::new(chain, cluster.clone(), book, sponsor));
+        self.projection =
+            projection.map(|projection| ProjectionSession::new(projection, cluster.clone()));
         self.suite
             .progress
             .note(&format!("{}\n{}", self.title, shown_nodes(&cluster)));
@@ -240,6 +248,20 @@ impl TrellisWorld {
         self.chain.as_ref().ok_or_else(|| {
             StepError::new(format!(
                 "the application {} keeps no chain that steps could speak of",
+                cluster.app().name()
+            ))
+        })
+    }
+
+    /// What the phrases about events and views work on.
+    ///
+    /// # Errors
+    /// No cluster yet, or an application without a port for these phrases.
+    pub(crate) fn projection(&self) -> StepResult<&ProjectionSession> {
+        let cluster = self.cluster()?;
+        self.projection.as_ref().ok_or_else(|| {
+            StepError::new(format!(
+                "the application {} folds no events that steps could speak of",
                 cluster.app().name()
             ))
         })
@@ -357,6 +379,7 @@ impl TrellisWorld {
         std::mem::take(&mut self.cfgsync).end().await;
         self.kv = None;
         self.chain = None;
+        self.projection = None;
         let failed = self.failed_starts().await;
         let released = match self.cluster.take() {
             Some(cluster) => release(&cluster).await,

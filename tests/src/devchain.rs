@@ -170,6 +170,13 @@ fn source(
     Ok(Arc::new(LogosSource::new(config)?))
 }
 
+/// How a node of a cluster is asked about its chain.
+pub(crate) fn node_source(node: &NodeHandle) -> StepResult<Arc<dyn ChainSource>> {
+    let endpoint = node.endpoint("http");
+    let endpoint = endpoint.ok_or_else(|| no_endpoint(node.name()))?;
+    source(node.name(), endpoint, node.credential.as_ref())
+}
+
 /// devchain with the chain of one scenario.
 struct Devchain {
     app: DevchainApp,
@@ -182,9 +189,7 @@ impl ChainDeployment for Devchain {
     }
 
     fn source(&self, node: &NodeHandle) -> StepResult<Arc<dyn ChainSource>> {
-        let endpoint = node.endpoint("http");
-        let endpoint = endpoint.ok_or_else(|| no_endpoint(node.name()))?;
-        source(node.name(), endpoint, node.credential.as_ref())
+        node_source(node)
     }
 
     fn observer(&self, network: &str) -> ChainObserverConfig {

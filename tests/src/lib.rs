@@ -15,6 +15,8 @@ pub mod logos;
 pub mod open_line;
 pub mod openraft;
 pub mod outsiders;
+pub mod projection;
+pub mod recorded;
 pub mod signals;
 pub mod site;
 pub mod sleeper;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures::future::join_all;
 use tokio::{net::UnixListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use trellis_bootstrap::{
@@ -20,7 +21,7 @@ use trellis_report::inventory_table;
 use trellis_runtime::{CfgsyncDelivery, Cluster, Journal};
 
 use crate::{
-    ClusterName, Released, Supervision, SupervisorId, UpError,
+    ClusterName, Companion, Released, Supervision, SupervisorId, UpError,
     desk::{Desk, Stage},
     events,
     place::{Claim, ClaimError, Place},
@@ -50,6 +51,8 @@ pub struct UpRequest {
     pub progress: Arc<dyn Progress>,
     /// Ends the cluster, also while it is being brought up.
     pub end: CancellationToken,
+    /// Who goes along with it while it is up.
+    pub companions: Vec<Arc<dyn Companion>>,
 }
 
 /// A cluster that was ended. Those who wait for that see it when this is dropped, so it is kept until all is said.
@@ -201,9 +204,12 @@ async fn live(
     cluster.tasks().spawn("events", told);
     let looking = events::look_at_borrowed(cluster.clone(), Arc::clone(&request.progress));
     cluster.tasks().spawn("look at borrowed nodes", looking);
+    join_all(request.companions.iter().map(|one| one.begin(&cluster))).await;
     request.end.cancelled().await;
     desk.stage
         .send_replace(Stage::Ending(Some(cluster.clone())));
+    // While the nodes are as they are: what a companion has seen until now is not their end.
+    join_all(request.companions.iter().map(|one| one.end())).await;
     Ok((release(&cluster).await, false))
 }
 

@@ -170,7 +170,7 @@ mod tests {
                 sequence: 9,
                 reason: String::new(),
             },
-            BlockedReason::Poison { .. } => BlockedReason::TooManyParked { keys: 9 },
+            BlockedReason::Poison { .. } => BlockedReason::TooManyParked { keys: 9, events: 9 },
             BlockedReason::TooManyParked { .. } => BlockedReason::FloorMoved,
             BlockedReason::FloorMoved => BlockedReason::Fenced,
             BlockedReason::Fenced => BlockedReason::Storage {

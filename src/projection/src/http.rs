@@ -1,20 +1,22 @@
 //! HTTP: the server of a node. It owns the listener and what all answers have in common; what is answered comes as routers from the rooms that know it.
 //!
-//! Nobody is authenticated here: it listens to this machine only, unless told otherwise.
+//! It listens to this machine only, unless told otherwise; who is an operator is said in `operator`, and whose views are shown in `query`.
 
 mod error;
+mod operator;
 pub mod ops;
 mod page;
 pub mod quarantine;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, http::Uri};
+use axum::{Router, http::Uri, middleware};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::ApiError;
+pub use operator::Operators;
 
 /// Why the server does not listen.
 #[derive(Debug, Error)]
@@ -41,6 +43,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    operators: Operators,
 }
 
 impl Server {
@@ -59,7 +62,13 @@ impl Server {
             listener,
             address,
             router: Router::new(),
+            operators: Operators::All,
         }))
+    }
+
+    /// The same for `operators` only, but for what everybody may see and what has tokens of its own.
+    pub fn for_operators(self, operators: Operators) -> Self {
+        Self { operators, ..self }
     }
 
     /// Where it listens.
@@ -75,7 +84,9 @@ impl Server {
 
     /// Answers until `stop` is cancelled, and then finishes what was asked before.
     pub async fn serve(self, stop: CancellationToken) {
+        let operators = Arc::new(self.operators);
         let router = self.router.fallback(unknown);
+        let router = router.layer(middleware::from_fn_with_state(operators, operator::guard));
         let served = axum::serve(self.listener, router)
             .with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = served.await {

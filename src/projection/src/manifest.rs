@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+#[cfg(feature = "wasm")]
+use crate::program::wasm;
 use crate::{
     program::{
-        Program,
+        Program, WASM_LANGUAGE,
         dag::{self, DagProgram},
     },
     quarantine::PoisonPolicy,
@@ -78,14 +80,32 @@ impl ProgramText {
     /// What is wrong with it.
     pub fn compile(&self) -> Result<Arc<dyn Program>, String> {
         let language = self.source.get("language").and_then(Value::as_str);
-        let program = match language {
-            Some(dag::LANGUAGE) => DagProgram::compile(&self.source, self.gas_max),
-            Some(other) => return Err(format!("the language {other:?} is not known here")),
-            None => return Err("the program does not name its language".to_owned()),
-        };
-        Ok(Arc::new(program.map_err(|error| error.to_string())?))
+        match language {
+            Some(dag::LANGUAGE) => DagProgram::compile(&self.source, self.gas_max)
+                .map(|program| Arc::new(program) as Arc<dyn Program>)
+                .map_err(|error| error.to_string()),
+            Some(WASM_LANGUAGE) => self.compile_wasm(),
+            Some(other) => Err(format!("the language {other:?} is not known here")),
+            None => Err("the program does not name its language".to_owned()),
+        }
+    }
+
+    #[cfg(feature = "wasm")]
+    fn compile_wasm(&self) -> Result<Arc<dyn Program>, String> {
+        wasm::WasmProgram::compile(&self.source, self.gas_max)
+            .map(|program| Arc::new(program) as Arc<dyn Program>)
+            .map_err(|error| error.to_string())
+    }
+
+    #[cfg(not(feature = "wasm"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn compile_wasm(&self) -> Result<Arc<dyn Program>, String> {
+        Err(WITHOUT_WASM.to_owned())
     }
 }
+
+#[cfg(not(feature = "wasm"))]
+const WITHOUT_WASM: &str = "this node runs no wasm/v1; build it with `cargo build --release -p projection --features wasm`";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,8 +239,25 @@ fn indexes(paths: &[String]) -> Result<Vec<FieldPath>, String> {
 }
 
 fn read_program(file: &Path) -> Result<Value, String> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    parse_document(file, &text).map_err(|what| format!("{}: {what}", file.display()))
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    let read = if let Some("wasm" | "wat") = extension {
+        read_module(file)
+    } else {
+        fs::read_to_string(file)
+            .map_err(|error| error.to_string())
+            .and_then(|text| parse_document(file, &text))
+    };
+    read.map_err(|what| format!("{}: {what}", file.display()))
+}
+
+#[cfg(feature = "wasm")]
+fn read_module(file: &Path) -> Result<Value, String> {
+    wasm::read(file).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "wasm"))]
+fn read_module(_file: &Path) -> Result<Value, String> {
+    Err(WITHOUT_WASM.to_owned())
 }
 
 #[cfg(test)]
@@ -268,5 +305,19 @@ mod tests {
             assert!(error.contains(part), "{part} is not in {error}");
         }
         assert!(load("projections: []").is_err());
+    }
+
+    #[cfg(not(feature = "wasm"))]
+    #[test]
+    fn a_node_that_runs_no_modules_says_how_one_is_built_that_does() {
+        for program in [
+            "account.wasm",
+            "account.wat",
+            "{language: wasm/v1, module: ''}",
+        ] {
+            let text = format!("projections: [{{view_type: account, program: {program}}}]");
+            let error = load(&text).err().unwrap().to_string();
+            assert!(error.contains("--features wasm"), "{error}");
+        }
     }
 }

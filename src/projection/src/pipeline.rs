@@ -2,17 +2,20 @@
 //!
 //! A shard has one owner, which is whoever owns its store. Receiving, folding and committing go on side by side: the next batch is folded while the last one is written.
 //!
-//! Suggested order of reading: `shard`, `session`, `decode`, `fold`, `lane`, `commit`.
+//! Suggested order of reading: `shard`, `session`, `decode`, `fold`, `sort`, `lane`, `commit`.
 
+mod alone;
 mod commit;
 mod decode;
 mod fold;
 mod lane;
 mod note;
+mod rules;
 mod session;
 mod shard;
 #[cfg(test)]
 mod simulation;
+mod sort;
 mod status;
 
 pub(crate) use commit::since;

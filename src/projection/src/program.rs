@@ -3,7 +3,10 @@
 //! First the keys, from the event alone; then, for each key, the new view. So keys can be folded side by side while each key sees its events in order.
 
 pub mod dag;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -11,6 +14,15 @@ use crate::{
     quarantine::Fault,
     types::{Envelope, TenantId, ViewId, ViewType},
 };
+
+/// The name of the language of WebAssembly modules, which is known where they cannot be run as well.
+pub(crate) const WASM_LANGUAGE: &str = "wasm/v1";
+
+/// The most views that one event may change.
+const KEYS_MAX: usize = 64;
+
+/// How many bytes that are made or compared cost as much gas as a step.
+const BYTES_PER_GAS: usize = 64;
 
 /// A rule. The same input always gives the same output: it has no clock, no chance, and nowhere to keep anything.
 pub trait Program: Send + Sync {
@@ -20,13 +32,13 @@ pub trait Program: Send + Sync {
     /// The views that `event` changes; none where it is not for this projection.
     ///
     /// # Errors
-    /// The program cannot deal with the event, and never will.
+    /// The program cannot deal with the event, and never will; or, said as such, was stopped by something that may pass.
     fn keys(&self, event: &Envelope, meta: &Meta<'_>) -> Result<Vec<ViewId>, ProgramError>;
 
     /// What becomes of `view` by `event`.
     ///
     /// # Errors
-    /// The program cannot deal with the event, and never will.
+    /// The program cannot deal with the event, and never will; or, said as such, was stopped by something that may pass.
     fn project(
         &self,
         view: Option<&Value>,
@@ -69,7 +81,7 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// Why a program cannot deal with an event. Always a verdict on the event: the same on every machine and every time.
+/// Why a program cannot deal with an event. All but [`ProgramError::Unfinished`] are verdicts on the event: the same on every machine and every time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProgramError {
@@ -97,17 +109,29 @@ pub enum ProgramError {
         /// How large it may be.
         bytes_max: usize,
     },
+    /// This machine did not get to the end of it, another one might. It says nothing about the event, which is tried again.
+    #[error("the program did not finish: {what}")]
+    Unfinished {
+        /// What stopped it.
+        what: String,
+    },
 }
 
 impl ProgramError {
-    /// How it is recorded.
-    pub fn fault(&self) -> Fault {
+    /// How it is recorded; `None` where it is no verdict, and must not be.
+    pub fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Contract { .. } => Fault::Contract,
-            Self::Gas { .. } => Fault::Gas,
-            Self::Size { .. } => Fault::Size,
+            Self::Contract { .. } => Some(Fault::Contract),
+            Self::Gas { .. } => Some(Fault::Gas),
+            Self::Size { .. } => Some(Fault::Size),
+            Self::Unfinished { .. } => None,
         }
     }
+}
+
+/// Null is a value as well, where it is written.
+fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// How deep lists and objects stand in each other in a value.

@@ -154,6 +154,16 @@ impl Record {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
+
+    /// Whether the record of these bytes waits behind another one. The rest of it is not read.
+    pub(crate) fn waits(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct OnlyFault {
+            fault: Fault,
+        }
+        let found: Result<OnlyFault, _> = serde_json::from_slice(bytes);
+        found.is_ok_and(|found| found.fault == Fault::Waiting)
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ pub struct Settings {
     pub gas_max: u64,
     /// How many keys may be parked before a projection halts.
     pub parked_keys_max: usize,
+    /// How many of their events are kept aside before it halts.
+    pub parked_events_max: usize,
     /// How many threads fold.
     pub lanes: usize,
     /// How long storage is left alone after it failed.
@@ -99,6 +101,8 @@ pub struct Settings {
     pub query_limits: QueryLimits,
     /// Whose views are shown to whom. Where there are any, nobody is answered without one.
     pub query_tokens: Tokens,
+    /// What those come with who look into events, decide on them, and rebuild views. Without one nobody may where there are `query_tokens`, and everybody elsewhere.
+    pub operator_token: Option<Secret>,
     /// What cursors are signed with; where there is none, they end with the process.
     pub query_cursor_secret: Option<Secret>,
     /// How many events a ready node may be behind; `None` where any number.
@@ -191,6 +195,7 @@ impl Default for Settings {
             view_bytes_max: 1 << 20,
             gas_max: 100_000,
             parked_keys_max: 1_000,
+            parked_events_max: 100_000,
             lanes: 1,
             breaker_pause: Duration::from_secs(1),
             shards: 1,
@@ -202,6 +207,7 @@ impl Default for Settings {
             http_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8090))),
             query_limits: QueryLimits::default(),
             query_tokens: Tokens::default(),
+            operator_token: None,
             query_cursor_secret: None,
             ready_lag_max: None,
             stall_after: Duration::from_secs(30),

@@ -34,6 +34,7 @@ pub(crate) use faulty::{FaultyDisk, StorageFault};
 pub use fence::Fence;
 pub use generations::GenerationChange;
 pub use index::Index;
+pub(crate) use snapshot::Views;
 pub use snapshot::{Scanned, Snapshot};
 pub(crate) use walk::{KeyRange, Walk};
 

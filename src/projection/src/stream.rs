@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub(crate) use checks::beginning;
 pub use checks::{BlockedReason, Expected, examine};
 pub use jetstream::{JetStreamConnection, JetStreamSource};
 pub use memory::MemorySource;

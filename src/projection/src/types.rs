@@ -20,4 +20,5 @@ pub use id::{TenantId, ViewId, ViewType};
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
 pub(crate) use key::{escape, unescape};
 pub use path::{FieldPath, PathError};
-pub use view::{StoredView, ViewTable};
+pub(crate) use view::StoredText;
+pub use view::{StoredView, ViewTable, ViewText};

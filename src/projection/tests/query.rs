@@ -283,7 +283,7 @@ proptest! {
             for page in &pages {
                 prop_assert!(page.rows.len() <= limit);
                 for row in &page.rows {
-                    prop_assert_eq!(&row.view, &views[row.id.as_str()]);
+                    prop_assert_eq!(&row.view.value(), &views[row.id.as_str()]);
                 }
             }
         }
@@ -308,7 +308,8 @@ proptest! {
             for query in hostile_queries(&views) {
                 for page in queried.pages(tenant, &query) {
                     for row in &page.rows {
-                        prop_assert_eq!(row.view["owner"].as_str(), Some(tenant.as_str()), "{}", query);
+                        let view = row.view.value();
+                        prop_assert_eq!(view["owner"].as_str(), Some(tenant.as_str()), "{}", query);
                     }
                 }
             }

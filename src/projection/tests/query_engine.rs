@@ -47,7 +47,11 @@ fn a_cursor_is_good_for_its_query_and_tenant_only_and_any_change_of_it_is_refuse
     let mut larger = with(&cursor, &ask);
     larger["limit"] = json!(3);
     let page = queried.ask("", &larger).unwrap();
-    let numbers: Vec<_> = page.rows.iter().map(|row| &row.view["n"]).collect();
+    let numbers: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| row.view.value()["n"].clone())
+        .collect();
     assert_eq!(numbers, [2, 3, 4]);
 
     let refused = |tenant: &str, ask: &Value| {
@@ -330,7 +334,7 @@ async fn a_query_for_an_event_is_answered_as_soon_as_that_is_in_the_views() {
     running.source.publish("ev", accounts::deposit("a", 2));
     let answer = asked.await.unwrap().unwrap();
     assert!(answer.checkpoint >= 2);
-    assert_eq!(answer.rows[0].view["balance"], 3);
+    assert_eq!(answer.rows[0].view.value()["balance"], 3);
     assert_eq!(answer.lag, Some(0));
     let consistency = *Query::from_json(WAITS.as_bytes()).unwrap().consistency();
     let id = ViewId::from("a");

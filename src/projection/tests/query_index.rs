@@ -185,7 +185,10 @@ fn a_node_that_is_killed_while_it_writes_or_makes_an_index_has_indexes_that_say_
         for tenant in ["a", "b"] {
             let ask = json!({"view": "thing", "limit": 1_000});
             for row in indexed.ask(tenant, &ask).unwrap().rows {
-                views.insert((tenant.to_owned(), row.id.to_string()), Some(row.view));
+                views.insert(
+                    (tenant.to_owned(), row.id.to_string()),
+                    Some(row.view.value()),
+                );
             }
         }
         plain.put(&views);

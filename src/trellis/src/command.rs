@@ -7,7 +7,10 @@ mod clean;
 mod console;
 mod down;
 mod exit;
+#[cfg(feature = "record")]
+mod history;
 mod logs;
+mod run;
 mod signals;
 mod status;
 mod sync_check;
@@ -16,8 +19,14 @@ mod up;
 use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "record")]
+use trellis_bootstrap::SharedInventory;
 use trellis_bootstrap::{Application, AttachProvider, Deployer};
+#[cfg(feature = "record")]
+use trellis_domain::AppName;
 use trellis_manual::{ClientError, ClusterClient, ClusterName, asked_by};
+#[cfg(feature = "record")]
+use trellis_record::Watched;
 use trellis_settings::{Environment, RunSettings, Settings, SettingsSource};
 
 use exit::Failure;
@@ -25,11 +34,15 @@ use exit::Failure;
 /// Makes a backend of what the settings say.
 type MakeDeployer = Box<dyn Fn(&RunSettings) -> Arc<dyn Deployer>>;
 
+/// Says what is to be observed of the nodes of a cluster, for a record.
+#[cfg(feature = "record")]
+type MakeWatched = Box<dyn Fn(&SharedInventory) -> Vec<Watched> + Send + Sync>;
+
 /// Keeps clusters that are started by hand, and this machine free of what test runs left behind.
 ///
 /// A cluster is started from a file by `trellis up` and stays until `trellis down`, Ctrl-C, or the end of its terminal. Meanwhile it can be looked at and acted on from elsewhere, and features can attach to it by its name; they borrow its nodes and cannot end it.
 ///
-/// Exit code: 0 done, 1 could not be done, 2 the call, the spec or the settings are wrong, 3 no such cluster is up, 130 ended at once.
+/// Exit code: 0 done, 1 could not be done, 2 the call, the spec or the settings are wrong, 3 no such cluster is up or no such record is there, 130 ended at once.
 #[derive(Debug, Parser)]
 #[command(name = "trellis", arg_required_else_help = true, verbatim_doc_comment)]
 struct Arguments {
@@ -42,12 +55,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Arguments),
+    Run(run::Arguments),
     Down(down::Arguments),
     Status(status::Arguments),
     Logs(logs::Arguments),
     Start(ask::StartArguments),
     Stop(ask::StopArguments),
     Restart(ask::RestartArguments),
+    #[cfg(feature = "record")]
+    History(history::Arguments),
     Clean(clean::Arguments),
     SyncCheck(sync_check::Arguments),
 }
@@ -113,6 +129,8 @@ pub struct Trellis {
     apps: Vec<Arc<dyn Application>>,
     deployers: Vec<(&'static str, MakeDeployer)>,
     attach: Vec<Arc<dyn AttachProvider>>,
+    #[cfg(feature = "record")]
+    recorded: Vec<(AppName, MakeWatched)>,
 }
 
 impl Trellis {
@@ -121,7 +139,7 @@ impl Trellis {
         Self::default()
     }
 
-    /// Registers an application. A spec that names none means the only one.
+    /// Registers an application. A spec that names none means the first.
     pub fn app(mut self, app: impl Application) -> Self {
         self.apps.push(Arc::new(app));
         self
@@ -144,17 +162,35 @@ impl Trellis {
         self
     }
 
+    /// Registers what is observed of the nodes of `app` when a run of them is put on record. Their uptime is without.
+    ///
+    /// # Panics
+    /// When `app` cannot be the name of an application.
+    #[cfg(feature = "record")]
+    pub fn recorded(
+        mut self,
+        app: &str,
+        watch: impl Fn(&SharedInventory) -> Vec<Watched> + Send + Sync + 'static,
+    ) -> Self {
+        let app = app.parse().expect("it names an application");
+        self.recorded.push((app, Box::new(watch)));
+        self
+    }
+
     /// Runs the command with the arguments of this process.
     pub fn main(self) -> ExitCode {
         let Arguments { place, command } = Arguments::parse();
         let done = match command {
             Command::Up(arguments) => up::run(self, &place, &arguments),
+            Command::Run(arguments) => run::run(self, &place, &arguments),
             Command::Down(arguments) => down::run(&place, &arguments),
             Command::Status(arguments) => status::run(&place, &arguments),
             Command::Logs(arguments) => logs::run(&place, &arguments),
             Command::Start(arguments) => ask::start(&place, &arguments),
             Command::Stop(arguments) => ask::stop(&place, &arguments),
             Command::Restart(arguments) => ask::restart(&place, arguments),
+            #[cfg(feature = "record")]
+            Command::History(arguments) => history::run(&place, &arguments),
             Command::Clean(arguments) => clean::run(&place, &arguments),
             Command::SyncCheck(arguments) => sync_check::run(&arguments),
         };

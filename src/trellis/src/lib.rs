@@ -16,6 +16,8 @@ pub use trellis_domain::{
 pub use trellis_local::{LocalConfig, LocalDeployer};
 pub use trellis_manual::UpClusters;
 pub use trellis_observation as observation;
+#[cfg(feature = "record")]
+pub use trellis_record as record;
 pub use trellis_runtime::Cluster;
 pub use trellis_steps::{
     CfgsyncCommands, Harness, Program, StepError, StepResult, SuiteApp, TrellisWorld, kv,

@@ -34,7 +34,7 @@ impl Walk<'_> {
     }
 
     /// The application of the scenario, if the suite has it.
-    fn known_app(&self) -> Option<AppName> {
+    pub(super) fn known_app(&self) -> Option<AppName> {
         let mut apps = self.facts.apps.iter().map(|(name, _)| name);
         match &self.app {
             Some(wanted) => apps.find(|name| *name == wanted),
@@ -44,7 +44,7 @@ impl Walk<'_> {
     }
 }
 
-fn listed(apps: &[AppName], what: &str) -> Option<String> {
+pub(super) fn listed(apps: &[AppName], what: &str) -> Option<String> {
     let names: Vec<&str> = apps.iter().map(AppName::as_str).collect();
     (!names.is_empty()).then(|| format!("applications that {what}: {}", names.join(", ")))
 }

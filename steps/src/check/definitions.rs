@@ -40,6 +40,7 @@ pub(crate) fn all_effects() -> impl Iterator<Item = &'static StepEffects> {
     ]
     .into_iter()
     .chain(crate::chain::effects())
+    .chain(crate::projection::effects())
     .flatten()
 }
 

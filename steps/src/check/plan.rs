@@ -66,6 +66,8 @@ pub(super) struct Walk<'a> {
     capacity: Option<usize>,
     /// Nodes that were given a configuration before they were known, with the step that did.
     configured: Vec<(NodeName, Step)>,
+    /// Nodes have disks of their own.
+    mounts_disks: bool,
     /// A step was not understood, so nodes may exist that are not known of.
     pub(super) uncertain: bool,
     plan: ScenarioPlan,
@@ -87,6 +89,7 @@ pub(crate) fn plan(
         borrowed: Borrowed::default(),
         capacity: None,
         configured: Vec::new(),
+        mounts_disks: false,
         uncertain: false,
         plan: ScenarioPlan::default(),
     };
@@ -106,6 +109,7 @@ impl Walk<'_> {
             Found::Ambiguous(matching) => return self.ambiguous(step, &matching),
         };
         self.needs_a_chain(definition, step);
+        self.needs_a_projection(definition, step);
         let Some(effects) = definition.effects else {
             return;
         };
@@ -201,6 +205,7 @@ impl Walk<'_> {
                     self.configured.push((name, step.clone()));
                 }
             }
+            Effect::MountsDisks => self.mounts_disks = true,
             Effect::Mentions(node) => self.mention(&node, step),
             Effect::MentionsAny(node) => {
                 if !self.is_outside(&node) {
@@ -378,6 +383,13 @@ impl Walk<'_> {
         let app = self.app.as_ref().or(default);
         let missing = self.facts.missing.iter();
         let missing = missing.filter(|(of, _)| Some(of) == app);
-        missing.map(|(_, program)| program.clone()).collect()
+        let mut missing: Vec<Program> = missing.map(|(_, program)| program.clone()).collect();
+        if self.mounts_disks {
+            let mut disks = self.facts.disks.iter();
+            let privilege = disks.find(|(of, _)| Some(of) == app);
+            let refused = privilege.filter(|(_, privilege)| !(privilege.is_given)());
+            missing.extend(refused.map(|(_, privilege)| privilege.lacking.clone()));
+        }
+        missing
     }
 }

@@ -14,10 +14,10 @@ use super::{
 use crate::{NodeRef, TrellisWorld};
 
 /// A folder of features.
-struct Features(TempDir);
+pub(super) struct Features(TempDir);
 
 impl Features {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join("features").join(name);
@@ -27,7 +27,7 @@ impl Features {
         Self(folder)
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.0.path().join("features")
     }
 
@@ -40,7 +40,7 @@ impl Features {
     }
 }
 
-fn facts() -> SuiteFacts {
+pub(super) fn facts() -> SuiteFacts {
     let all: CapabilitySet = Capability::ALL.into_iter().collect();
     SuiteFacts {
         apps: vec![
@@ -50,6 +50,7 @@ fn facts() -> SuiteFacts {
         ],
         chains: vec!["frail".parse().unwrap()],
         faucets: Vec::new(),
+        projections: Vec::new(),
         backend: all.without(Capability::NetworkFault),
         attach: vec![
             ("static", CapabilitySet::NONE),
@@ -57,6 +58,7 @@ fn facts() -> SuiteFacts {
         ],
         settings: Arc::new(Settings::of_environment(Environment::new(|_| None))),
         budget: 5,
+        disks: Vec::new(),
         missing: vec![(
             "absent".parse().unwrap(),
             Program::named("absentd", "apt-get install absent"),

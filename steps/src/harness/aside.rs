@@ -11,7 +11,7 @@ use gherkin::{Feature, Scenario, Step, StepType};
 use trellis_domain::AppName;
 
 use super::record::scenario_key;
-use crate::{Program, ScenarioKey, ScenarioPlan, SuiteApp};
+use crate::{Privilege, Program, ScenarioKey, ScenarioPlan, SuiteApp};
 
 /// By this tag cucumber knows a skipped scenario that does not fail the run.
 const SKIP_ALLOWED: &str = "allow.skipped";
@@ -25,6 +25,15 @@ pub(crate) fn missing(apps: &[SuiteApp], search_path: Option<&OsStr>) -> Vec<(Ap
     needs
         .filter(|(_, program)| !program.is_on(search_path))
         .collect()
+}
+
+/// What has to be allowed before nodes can have disks of their own, by their application.
+pub(crate) fn privileges(apps: &[SuiteApp]) -> Vec<(AppName, Privilege)> {
+    let with_disks = apps.iter().filter_map(|app| {
+        let disks = app.disks.clone()?;
+        Some((app.application.name().clone(), disks))
+    });
+    with_disks.collect()
 }
 
 /// How many scenarios of these plans lack which program.

@@ -17,7 +17,8 @@ impl AcceptGap {
         let mut source = JetStreamSource::connect(&node.settings).await?;
         let store = node.owned()?;
         let projection = node.meant(&store, &self.projection)?;
-        let (first, last) = admin::accept_gap(&store, &projection, &mut source).await?;
+        let (first, last) =
+            admin::accept_gap(&store, &projection, &node.options(), &mut source).await?;
         say(&format!(
             "events {first} to {last} will never be in the views"
         ))

@@ -16,7 +16,7 @@ use super::{node::Node, remote::Remote};
 use crate::{
     lease::{LeaseBoard, NatsBoard, survey},
     rebuild::http::{self, RemoteError},
-    settings::Settings,
+    settings::{Secret, Settings},
     shards::ShardId,
 };
 
@@ -108,7 +108,7 @@ impl Fleet {
     /// Learns from the first node that answers, and from the leases, where the others are.
     async fn learn(&self) -> Result<(), Box<dyn Error>> {
         for base in self.bases() {
-            let remote = Remote::at(&base, ANSWERS_WITHIN)?;
+            let remote = Remote::at(&base, self.operator(), ANSWERS_WITHIN)?;
             let Ok(shared) = remote.get::<Vec<Shared>>(Method::GET, "/v1/shards").await else {
                 continue;
             };
@@ -149,6 +149,10 @@ impl Fleet {
         }
     }
 
+    fn operator(&self) -> Option<&Secret> {
+        self.settings.operator_token.as_ref()
+    }
+
     fn path(&self, shard: ShardId) -> String {
         if self.has_shards {
             format!("/shards/{shard}")
@@ -165,7 +169,8 @@ impl Fleet {
     ) -> Result<T, Unanswered> {
         let path = self.path(shard);
         self.until_answered(async |base| {
-            match ask(http::Remote::at(&format!("{base}{path}"))).await {
+            match ask(http::Remote::at(&format!("{base}{path}")).as_operator(self.operator())).await
+            {
                 Ok(answer) => Ok(answer),
                 Err(RemoteError::Refused { message }) => Err(Unanswered::Refused(message)),
                 Err(RemoteError::Away { message }) => Err(Unanswered::Away(message)),
@@ -186,7 +191,7 @@ impl Fleet {
         let below = self.path(shard);
         self.until_answered(async |base| {
             let away = |error: Box<dyn Error>| Unanswered::Unreached(error.to_string());
-            let remote = Remote::at(&base, ANSWERS_WITHIN).map_err(away)?;
+            let remote = Remote::at(&base, self.operator(), ANSWERS_WITHIN).map_err(away)?;
             let path = format!("{below}{path}");
             let asked = remote.send(method.clone(), &path, body.as_ref()).await;
             let (status, answer) = asked.map_err(away)?;

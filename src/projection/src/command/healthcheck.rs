@@ -30,7 +30,7 @@ impl Healthcheck {
     ) -> Outcome {
         let within = Duration::from_secs(self.within);
         let remote = if let Some(url) = &self.url {
-            Remote::at(url, within)?
+            Remote::at(url, None, within)?
         } else {
             let settings = settings()?;
             Remote::of(&settings.storage_path, &settings, within)?

@@ -103,7 +103,7 @@ impl Node {
         within: Duration,
     ) -> Result<Remote, Box<dyn Error>> {
         match url {
-            Some(url) => Remote::at(url, within),
+            Some(url) => Remote::at(url, self.settings.operator_token.as_ref(), within),
             None => Remote::of(&self.folder, &self.settings, within),
         }
     }

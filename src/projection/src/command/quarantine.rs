@@ -12,8 +12,8 @@ use super::{
     say,
 };
 use crate::{
-    admin::{self, Retried},
-    http::quarantine::{Listed, RetryView, drop_at_rest},
+    admin::Retried,
+    http::quarantine::{Listed, RetryView, drop_at_rest, retry_at_rest},
     storage::{StorageError, ViewStore},
     types::ViewId,
 };
@@ -176,8 +176,10 @@ impl<'n> Place<'n> {
     async fn retry(&self, name: &str, wanted: RetryView) -> Outcome {
         let retried: Retried = match self {
             Self::Folder(node, store) => {
-                let view = wanted.view.into();
-                admin::retry(store, &node.meant(store, name)?, &wanted.tenant, &view)?
+                let (tenant, view) = (wanted.tenant.into(), wanted.view.into());
+                let projection = node.meant(store, name)?;
+                let (settings, options) = (&node.settings, node.options());
+                retry_at_rest(store, &projection, settings, &options, &tenant, &view).await?
             }
             Self::Remote(remote) => {
                 let (view, tenant) = (in_path(&wanted.view), in_path(&wanted.tenant));

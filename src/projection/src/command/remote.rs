@@ -8,12 +8,18 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{
+    Client, Method, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::with_causes;
-use crate::{settings::Settings, shards::ShardId};
+use crate::{
+    settings::{Secret, Settings},
+    shards::ShardId,
+};
 
 /// In the folder of the store, where the node that owns it answers.
 const ADDRESS_FILE: &str = "http.address";
@@ -57,14 +63,26 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn at(url: &str, within: Duration) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn at(
+        url: &str,
+        operator: Option<&Secret>,
+        within: Duration,
+    ) -> Result<Self, Box<dyn Error>> {
         let url = url.trim_end_matches('/');
         let url = if url.contains("://") {
             url.to_owned()
         } else {
             format!("http://{url}")
         };
-        let client = Client::builder().timeout(within).build()?;
+        let mut headers = HeaderMap::new();
+        if let Some(token) = operator {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|_| "operator_token has characters that HTTP cannot send")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = Client::builder().default_headers(headers).timeout(within);
+        let client = client.build()?;
         Ok(Self { url, client })
     }
 
@@ -74,10 +92,11 @@ impl Remote {
         settings: &Settings,
         within: Duration,
     ) -> Result<Self, Box<dyn Error>> {
+        let operator = settings.operator_token.as_ref();
         let noted = fs::read_to_string(folder.join(ADDRESS_FILE));
         match (noted, settings.http_listen) {
-            (Ok(address), _) => Self::at(&address, within),
-            (Err(_), Some(address)) => Self::at(&reachable(address).to_string(), within),
+            (Ok(address), _) => Self::at(&address, operator, within),
+            (Err(_), Some(address)) => Self::at(&reachable(address).to_string(), operator, within),
             (Err(_), None) => Err("the node answers no HTTP, since http_listen is none".into()),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     cluster::{self, Cluster, ClusterHealth},
     health::{Asked, Health},
     http::{
-        Server, ops,
+        Operators, Server, ops,
         quarantine::{self, QuarantineApi},
     },
     pipeline::ShardState,
@@ -61,7 +61,10 @@ pub(super) async fn run(node: Node) -> Outcome {
         Some(server) => {
             let address = server.address();
             tracing::info!(%address, "HTTP is answered");
-            let server = server.mount(ops::routes(Arc::clone(&health))).mount(routes);
+            let server = server
+                .for_operators(Operators::of(&settings))
+                .mount(ops::routes(Arc::clone(&health)))
+                .mount(routes);
             // Answers go on, and to the owners of shards, until the last one was let go.
             tasks.spawn(server.serve(ended.clone()));
             Some(AddressNote::write(&settings.storage_path, address)?)

@@ -51,7 +51,7 @@ impl Status {
             }
             return table(&projections);
         };
-        let remote = Remote::at(url, ANSWERS_WITHIN)?;
+        let remote = Remote::at(url, None, ANSWERS_WITHIN)?;
         let report: Report = remote.get(Method::GET, "/status").await?;
         if self.json {
             return say(&serde_json::to_string_pretty(&report)?);

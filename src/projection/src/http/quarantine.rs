@@ -1,6 +1,6 @@
 //! Quarantine over HTTP: what the command does on a folder, on a node that runs. The shard holds still while something is changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -20,7 +20,7 @@ use crate::{
     rebuild::{self, NodeHandle, RebuildError, Rest},
     settings::Settings,
     storage::{StorageError, ViewStore},
-    stream::JetStreamSource,
+    stream::{EventSource, JetStreamSource},
     types::{TenantId, ViewId},
 };
 
@@ -130,12 +130,18 @@ async fn retry(
     Query(wanted): Query<RetryView>,
 ) -> Result<Json<Retried>, ApiError> {
     let projection = api.projection(&projection).await?;
-    let _rest = api.rest().await?;
-    let store = Arc::clone(&api.store);
-    let (view, tenant) = (ViewId::from(wanted.view), TenantId::from(wanted.tenant));
-    let retried =
-        spawn_blocking(move || admin::retry(&store, &projection, tenant.as_str(), &view)).await;
-    let retried = retried.expect("retrying does not panic");
+    let rest = api.rest().await?;
+    let api = Arc::clone(&api);
+    // By itself, because who asked may go away: the node holds still until it is done.
+    let retried = tokio::spawn(async move {
+        let (tenant, view) = (TenantId::from(wanted.tenant), ViewId::from(wanted.view));
+        let (settings, options) = (&api.settings, &api.options);
+        let retried =
+            retry_at_rest(&api.store, &projection, settings, options, &tenant, &view).await;
+        drop(rest);
+        retried
+    });
+    let retried = retried.await.expect("retrying does not panic");
     Ok(Json(retried.map_err(|error| of_admin(&error))?))
 }
 
@@ -144,17 +150,19 @@ async fn drop_event(
     Path((projection, sequence)): Path<(String, u64)>,
 ) -> Result<StatusCode, ApiError> {
     let projection = api.projection(&projection).await?;
-    let _rest = api.rest().await?;
-    let dropped = drop_at_rest(
-        &api.store,
-        &projection,
-        &api.settings,
-        &api.options,
-        sequence,
-    )
-    .await;
+    let rest = api.rest().await?;
+    let api = Arc::clone(&api);
+    let dropped = tokio::spawn(async move {
+        let (settings, options) = (&api.settings, &api.options);
+        let dropped = drop_at_rest(&api.store, &projection, settings, options, sequence).await;
+        drop(rest);
+        if dropped.is_ok() {
+            tracing::info!(projection = %projection.table, sequence, "an operator dropped the event");
+        }
+        dropped
+    });
+    let dropped = dropped.await.expect("dropping does not panic");
     dropped.map_err(|error| of_admin(&error))?;
-    tracing::info!(projection = %projection.table, sequence, "an operator dropped the event");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -178,6 +186,33 @@ pub(crate) fn meant(
             what: error.to_string(),
         }),
     }
+}
+
+/// Folds what is in quarantine for a view, with the events that only the stream keeps.
+pub(crate) async fn retry_at_rest(
+    store: &ViewStore,
+    projection: &Projection,
+    settings: &Settings,
+    options: &ShardOptions,
+    tenant: &TenantId,
+    view: &ViewId,
+) -> Result<Retried, AdminError> {
+    let mut bodies = HashMap::new();
+    let unkept = admin::unkept(store, projection, tenant.as_str(), view)?;
+    if !unkept.is_empty() {
+        let mut source = JetStreamSource::connect(settings).await?;
+        let stored = store.snapshot()?.checkpoint(&projection.table)?;
+        let created = source.facts(0).await?.created;
+        // Sequences of another stream are other events.
+        if stored.is_some_and(|stored| stored.stream_created == created) {
+            for sequence in unkept {
+                if let Some(payload) = source.payload(sequence).await? {
+                    bodies.insert(sequence, payload);
+                }
+            }
+        }
+    }
+    admin::retry(store, projection, options, tenant.as_str(), view, &bodies)
 }
 
 /// Drops an event, be it in quarantine or the one that the projection halted before.

@@ -24,8 +24,14 @@ use crate::{
 pub(super) struct Numbered {
     pub(super) number: u64,
     pub(super) batch: Batch,
-    /// Where each projection is when it is in the store.
-    pub(super) floors: Vec<(ViewTable, u64)>,
+    pub(super) floors: Floors,
+}
+
+/// Where projections are when a batch is in the store.
+pub(super) struct Floors {
+    pub(super) each: Vec<(ViewTable, u64)>,
+    /// What nobody will read again.
+    pub(super) through: u64,
 }
 
 /// How long the committer waits for a batch before it shows that it lives.
@@ -46,7 +52,7 @@ pub(super) struct Committer {
     pub(super) durability: Durability,
     pub(super) breaker_pause: Duration,
     pub(super) committed: Arc<AtomicU64>,
-    /// The lowest floor that is on the disk: what may be acknowledged.
+    /// What is on the disk and may be acknowledged.
     pub(super) durable: watch::Sender<u64>,
     pub(super) status: watch::Sender<ShardStatus>,
     pub(super) metrics: Arc<Metrics>,
@@ -63,7 +69,7 @@ impl Committer {
 
     fn commit_all(&self, batches: &Receiver<Numbered>) -> CommitEnd {
         let mut breaker = Breaker::new(self.breaker_pause);
-        let mut unsynced: Option<(Instant, Vec<(ViewTable, u64)>)> = None;
+        let mut unsynced: Option<(Instant, Floors)> = None;
         loop {
             self.metrics.beat(Some(Instant::now()));
             let wait = unsynced
@@ -163,12 +169,10 @@ impl Committer {
         });
     }
 
-    fn publish(&self, floors: &[(ViewTable, u64)]) {
-        if let Some(lowest) = floors.iter().map(|(_, floor)| *floor).min() {
-            self.durable.send_replace(lowest);
-        }
+    fn publish(&self, floors: &Floors) {
+        self.durable.send_replace(floors.through);
         self.status.send_modify(|status| {
-            for (table, floor) in floors {
+            for (table, floor) in &floors.each {
                 status.projections.entry(table.clone()).or_default().floor = *floor;
             }
         });

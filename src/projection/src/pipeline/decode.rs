@@ -1,6 +1,7 @@
 //! Decoding: from messages to events, once for all projections. What is no event of ours is a verdict, not an error.
 
 use crate::{
+    program::ProgramError,
     quarantine::Fault,
     shards::{ShardBy, ShardId, ShardLayout, Share},
     stream::Delivery,
@@ -22,6 +23,16 @@ pub(super) struct Tenancy {
 pub(super) struct Verdict {
     pub(super) fault: Fault,
     pub(super) reason: String,
+}
+
+impl Verdict {
+    /// What an error of a program says of an event; `None` where it says nothing of it.
+    pub(super) fn of(error: &ProgramError) -> Option<Self> {
+        Some(Self {
+            fault: error.fault()?,
+            reason: error.to_string(),
+        })
+    }
 }
 
 /// A message with what it says.

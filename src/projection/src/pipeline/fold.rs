@@ -1,8 +1,8 @@
 //! Folding: one projection, one batch of events, one part of what is committed.
 
 use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -10,18 +10,19 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::{
     decode::{Decoded, Verdict},
-    lane::{Halt, Item, Lane, Rules, record_of},
+    lane::{Item, Lane},
     note,
+    rules::{Halt, Rules},
+    sort::{Sorted, Stray},
 };
 use crate::{
     manifest::Projection,
     metrics::Metrics,
-    program::Meta,
-    quarantine::{Fault, PoisonPolicy, Record, RecordKey},
+    quarantine::{Fault, PoisonPolicy, Record},
     shards::Share,
     storage::{Part, Snapshot, StorageError, ViewStore},
     stream::BlockedReason,
-    types::{Checkpoint, Envelope, ViewKey},
+    types::{Checkpoint, ViewKey},
 };
 
 /// What folding may not exceed.
@@ -29,13 +30,14 @@ use crate::{
 pub(super) struct FoldLimits {
     pub(super) view_bytes_max: usize,
     pub(super) parked_keys_max: usize,
+    pub(super) parked_events_max: usize,
     pub(super) lanes: usize,
     pub(super) share: Share,
 }
 
 impl FoldLimits {
     /// Refuses a view that another shard has, where its id tells: two shards would write halves of it.
-    fn admit(&self, key: &ViewKey) -> Result<(), Verdict> {
+    pub(super) fn admit(&self, key: &ViewKey) -> Result<(), Verdict> {
         let Share { layout, shard } = self.share;
         match layout.of_view(key.tenant(), key.id().as_str()) {
             Some(other) if other != shard => Err(Verdict {
@@ -52,19 +54,18 @@ impl FoldLimits {
 
 /// A projection that goes on.
 pub(super) struct Folder {
-    projection: Projection,
-    limits: FoldLimits,
+    pub(super) projection: Projection,
+    pub(super) limits: FoldLimits,
     /// Whether a checkpoint is stored: the first batch of all finds none.
     stored: bool,
     checkpoint: Checkpoint,
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     blocked: Option<BlockedReason>,
+    /// The event before which it stands for now, and why.
+    held_up: Option<Halt>,
     metrics: Arc<Metrics>,
     gas: Histogram,
 }
-
-/// An event that could not be given to a lane.
-type Stray = (u64, RecordKey, Record);
 
 impl Folder {
     /// Goes on from `checkpoint`, which is in the store if `stored`, with the keys parked that have records there.
@@ -85,22 +86,47 @@ impl Folder {
             checkpoint,
             lanes,
             blocked: None,
+            held_up: None,
             metrics: Arc::clone(metrics),
             gas,
         };
-        if folder.projection.policy == PoisonPolicy::ParkKey {
-            let snapshot = store.snapshot()?;
-            let records = snapshot.records(&folder.projection.table)?;
-            let keys = records
-                .iter()
-                .filter_map(|(_, record)| folder.key_of(record));
-            for key in keys.collect::<Vec<_>>() {
-                let lane = folder.lane_of(&key);
-                let rules = Rules::of(&folder.projection, limits, &folder.gas, 0);
-                folder.lanes[lane].park(key, &snapshot, rules)?;
-            }
-        }
+        folder.park(&store.snapshot()?)?;
         Ok(folder)
+    }
+
+    /// Parks the keys whose events wait in the store.
+    fn park(&mut self, snapshot: &Snapshot<'_>) -> Result<(), StorageError> {
+        let parks = self.projection.policy == PoisonPolicy::ParkKey;
+        let mut events: BTreeMap<String, usize> = BTreeMap::new();
+        // What waits already goes before what comes, also where the policy is another one by now.
+        snapshot.each_record(&self.projection.table, |key, bytes| {
+            if parks || Record::waits(bytes) {
+                *events.entry(key.in_table).or_default() += 1;
+            }
+            ControlFlow::Continue(())
+        })?;
+        let view_type = self.projection.table.view_type.clone();
+        for (in_table, events) in events {
+            // Those without a view hold up nobody.
+            let Some(key) = ViewKey::from_table(&view_type, &in_table) else {
+                continue;
+            };
+            let lane = self.lane_of(&key);
+            let rules = Rules::of(&self.projection, self.limits, &self.gas, 0);
+            self.lanes[lane].park(key, events, snapshot, rules)?;
+        }
+        self.count_parked();
+        Ok(())
+    }
+
+    /// Blocks where more is parked than may be.
+    fn count_parked(&mut self) {
+        let keys = self.parked_keys();
+        let events = self.lanes.iter().map(Lane::parked_events).sum();
+        let too_many = keys > self.limits.parked_keys_max || events > self.limits.parked_events_max;
+        if too_many && self.blocked.is_none() {
+            self.blocked = Some(BlockedReason::TooManyParked { keys, events });
+        }
     }
 
     pub(super) fn projection(&self) -> &Projection {
@@ -115,27 +141,19 @@ impl Folder {
         self.blocked.as_ref()
     }
 
+    /// What it waits for, where an event could not be folded for reasons that may pass.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        let Halt {
+            sequence, reason, ..
+        } = self.held_up.as_ref()?;
+        let table = &self.projection.table;
+        Some(format!(
+            "{table} does not get past event {sequence}: {reason}"
+        ))
+    }
+
     pub(super) fn parked_keys(&self) -> usize {
         self.lanes.iter().map(Lane::parked_keys).sum()
-    }
-
-    fn key_of(&self, record: &Record) -> Option<ViewKey> {
-        let tenant = record.tenant.as_deref()?.into();
-        ViewKey::new(
-            tenant,
-            self.projection.table.view_type.clone(),
-            record.view.clone()?,
-        )
-        .ok()
-    }
-
-    fn lane_of(&self, key: &ViewKey) -> usize {
-        if self.lanes.len() == 1 {
-            return 0;
-        }
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        usize::try_from(hasher.finish() % self.lanes.len() as u64).expect("there are few lanes")
     }
 
     /// Folds the events of `batch` that are behind the checkpoint. `None` where there are none, or it is blocked.
@@ -163,8 +181,8 @@ impl Folder {
             let Some(last) = fresh.last() else {
                 return Ok(None);
             };
-            let (items, strays) = self.sort(fresh);
-            let drafted = self.draft(items, &strays, number, store);
+            let sorted = self.sort(fresh);
+            let (strays, drafted) = self.draft(sorted, number, store);
             if !matches!(drafted, Ok(Ok(()))) {
                 self.lanes.iter_mut().for_each(Lane::discard);
             }
@@ -176,108 +194,60 @@ impl Folder {
                     return Ok(Some(self.part(fresh, number, strays, checkpoint)));
                 }
                 Err(halt) => {
-                    let table = &self.projection.table;
-                    note::halted(table, fresh, halt.sequence, &halt.reason);
+                    let read = fresh;
                     // What is before the event goes in; the event and all behind it do not.
                     let before =
                         fresh.partition_point(|decoded| decoded.delivery.sequence < halt.sequence);
                     fresh = &fresh[..before];
-                    self.blocked = Some(BlockedReason::Poison {
-                        sequence: halt.sequence,
-                        reason: halt.reason,
-                    });
+                    self.halt(read, halt);
                 }
             }
         }
     }
 
-    /// Gives each event to the lanes of its keys.
-    fn sort<'b>(&self, fresh: &'b [Decoded]) -> (Vec<Vec<Item<'b>>>, Vec<Stray>) {
-        let mut items: Vec<Vec<Item<'b>>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        let mut strays = Vec::new();
-        let mut keys = Vec::new();
-        for decoded in fresh.iter().filter(|decoded| !decoded.foreign) {
-            keys.clear();
-            match self.keys(decoded, &mut keys) {
-                Ok(event) => {
-                    for key in keys.drain(..) {
-                        items[self.lane_of(&key)].push(Item {
-                            decoded,
-                            event,
-                            key,
-                        });
-                    }
-                }
-                Err(verdict) => {
-                    let sequence = decoded.delivery.sequence;
-                    let key = RecordKey {
-                        sequence,
-                        in_table: String::new(),
-                    };
-                    let record = record_of(decoded, verdict, self.projection.program.hash());
-                    strays.push((sequence, key, record));
-                }
-            }
+    fn halt(&mut self, read: &[Decoded], halt: Halt) {
+        if halt.may_pass {
+            self.held_up = Some(halt);
+            return;
         }
-        (items, strays)
+        note::halted(&self.projection.table, read, halt.sequence, &halt.reason);
+        self.blocked = Some(BlockedReason::Poison {
+            sequence: halt.sequence,
+            reason: halt.reason,
+        });
+        // It is further on.
+        self.held_up = None;
     }
 
-    /// Adds the views of an event to `keys`. All of them, or there is a verdict.
-    fn keys<'b>(
-        &self,
-        decoded: &'b Decoded,
-        keys: &mut Vec<ViewKey>,
-    ) -> Result<&'b Envelope, Verdict> {
-        let event = decoded.event.as_ref().map_err(Clone::clone)?;
-        let view_type = &self.projection.table.view_type;
-        let meta = Meta {
-            stream_seq: decoded.delivery.sequence,
-            tenant: &event.tenant_id,
-            view_type,
-            view_id: None,
-        };
-        let ids = self.projection.program.keys(event, &meta);
-        let ids = ids.map_err(|error| Verdict {
-            fault: error.fault(),
-            reason: error.to_string(),
-        })?;
-        for id in ids {
-            let key = ViewKey::new(event.tenant_id.clone(), view_type.clone(), id);
-            keys.push(key.map_err(|error| Verdict {
-                fault: Fault::Contract,
-                reason: error.to_string(),
-            })?);
-        }
-        for key in &*keys {
-            self.limits.admit(key)?;
-        }
-        Ok(event)
-    }
-
+    /// What the lanes make of a batch, which counts once it is taken over; or the first event that it cannot get past.
     fn draft(
         &mut self,
-        mut items: Vec<Vec<Item<'_>>>,
-        strays: &[Stray],
+        sorted: Sorted<'_>,
         number: u64,
         store: &ViewStore,
-    ) -> Result<Result<(), Halt>, StorageError> {
+    ) -> (Vec<Stray>, Result<Result<(), Halt>, StorageError>) {
+        let Sorted {
+            items,
+            strays,
+            held_up,
+        } = sorted;
         let rules = Rules::of(&self.projection, self.limits, &self.gas, number);
-        let folded: Vec<_> = if let [lane] = &mut self.lanes[..] {
-            let items = items.pop().unwrap_or_default();
-            vec![lane.fold(items, rules, &store.snapshot()?)?]
-        } else {
-            fold_side_by_side(&mut self.lanes, items, rules, store)?
+        let folded = match fold_in_lanes(&mut self.lanes, items, rules, store) {
+            Ok(folded) => folded,
+            Err(error) => return (strays, Err(error)),
         };
         let stray = strays.first().filter(|_| rules.halts);
         let stray = stray.map(|(sequence, _, record)| Halt {
             sequence: *sequence,
             reason: record.reason.clone(),
+            may_pass: false,
         });
         let halts = folded.into_iter().filter_map(Result::err);
-        match halts.chain(stray).min_by_key(|halt| halt.sequence) {
-            Some(halt) => Ok(Err(halt)),
-            None => Ok(Ok(())),
-        }
+        let first = halts
+            .chain(stray)
+            .chain(held_up)
+            .min_by_key(|halt| halt.sequence);
+        (strays, Ok(first.map_or(Ok(()), Err)))
     }
 
     fn part(
@@ -310,20 +280,21 @@ impl Folder {
         }
         self.checkpoint = checkpoint;
         self.stored = true;
-        let keys = self.parked_keys();
-        if keys > self.limits.parked_keys_max && self.blocked.is_none() {
-            self.blocked = Some(BlockedReason::TooManyParked { keys });
-        }
+        self.count_parked();
         part
     }
 }
 
-fn fold_side_by_side(
+fn fold_in_lanes(
     lanes: &mut [Lane],
-    items: Vec<Vec<Item<'_>>>,
+    mut items: Vec<Vec<Item<'_>>>,
     rules: Rules<'_>,
     store: &ViewStore,
 ) -> Result<Vec<Result<(), Halt>>, StorageError> {
+    if let [lane] = lanes {
+        let items = items.pop().unwrap_or_default();
+        return Ok(vec![lane.fold(items, rules, &store.snapshot()?)?]);
+    }
     std::thread::scope(|scope| {
         let threads: Vec<_> = lanes
             .iter_mut()

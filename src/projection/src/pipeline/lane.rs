@@ -4,17 +4,15 @@
 
 use std::collections::HashMap;
 
-use prometheus_client::metrics::histogram::Histogram;
 use serde_json::Value;
 
 use super::{
     decode::{Decoded, Verdict},
-    fold::FoldLimits,
+    rules::{Halt, Rules},
 };
 use crate::{
-    manifest::Projection,
     program::{Meta, Outcome, ProgramError, depth, weight},
-    quarantine::{Body, Fault, PoisonPolicy, Record, RecordKey},
+    quarantine::{Body, Fault, Record, RecordKey},
     storage::{Snapshot, StorageError},
     types::{Envelope, StoredView, ViewKey},
 };
@@ -72,56 +70,22 @@ pub(super) struct Lane {
     /// The batch before which room was made last.
     room_made: u64,
     parked_keys: usize,
+    parked_events: usize,
     /// Those that the batch that is folded now has a draft for, in the order of its events.
     touched: Vec<usize>,
     records: Vec<(RecordKey, Record)>,
-}
-
-/// The first event that a batch could not get past, under the policy to halt.
-#[derive(Debug, Clone)]
-pub(super) struct Halt {
-    pub(super) sequence: u64,
-    pub(super) reason: String,
-}
-
-/// How a projection folds.
-#[derive(Clone, Copy)]
-pub(super) struct Rules<'r> {
-    pub(super) projection: &'r Projection,
-    pub(super) gas: &'r Histogram,
-    pub(super) view_bytes_max: usize,
-    pub(super) batch: u64,
-    pub(super) halts: bool,
-    pub(super) parks: bool,
-}
-
-impl<'r> Rules<'r> {
-    pub(super) fn of(
-        projection: &'r Projection,
-        limits: FoldLimits,
-        gas: &'r Histogram,
-        batch: u64,
-    ) -> Self {
-        Self {
-            projection,
-            gas,
-            view_bytes_max: limits.view_bytes_max,
-            batch,
-            halts: projection.policy == PoisonPolicy::Halt,
-            parks: projection.policy == PoisonPolicy::ParkKey,
-        }
-    }
 }
 
 impl Lane {
     pub(super) fn park(
         &mut self,
         key: ViewKey,
+        events: usize,
         snapshot: &Snapshot<'_>,
         rules: Rules<'_>,
     ) -> Result<(), StorageError> {
         let at = self.position(key, snapshot, rules)?;
-        self.add_parked(at, 1);
+        self.add_parked(at, events);
         Ok(())
     }
 
@@ -129,6 +93,11 @@ impl Lane {
         let parked = &mut self.entries[at].parked;
         self.parked_keys += usize::from(*parked == 0 && events > 0);
         *parked += events;
+        self.parked_events += events;
+    }
+
+    pub(super) fn parked_events(&self) -> usize {
+        self.parked_events
     }
 
     pub(super) fn parked_keys(&self) -> usize {
@@ -180,7 +149,7 @@ impl Lane {
                 entry.used = rules.batch;
                 self.touched.push(at);
             }
-            let verdict = if rules.parks && entry.parked + entry.draft.parked > 0 {
+            let verdict = if entry.parked + entry.draft.parked > 0 {
                 Verdict {
                     fault: Fault::Waiting,
                     reason: "waits behind another event of its view".to_owned(),
@@ -188,9 +157,9 @@ impl Lane {
             } else {
                 match entry.apply(decoded.delivery.sequence, event, rules) {
                     Ok(()) => continue,
-                    Err(error) => Verdict {
-                        fault: error.fault(),
-                        reason: error.to_string(),
+                    Err(error) => match Verdict::of(&error) {
+                        Some(verdict) => verdict,
+                        None => return Ok(Err(Halt::until_it_passes(decoded, &error))),
                     },
                 }
             };
@@ -198,6 +167,7 @@ impl Lane {
                 return Ok(Err(Halt {
                     sequence: decoded.delivery.sequence,
                     reason: verdict.reason,
+                    may_pass: false,
                 }));
             }
             entry.draft.parked += usize::from(rules.parks);
@@ -315,7 +285,11 @@ impl Entry {
 }
 
 /// What is too large or too deep would be written, and never read back.
-fn check(view: Option<&Value>, bytes: usize, bytes_max: usize) -> Result<(), ProgramError> {
+pub(super) fn check(
+    view: Option<&Value>,
+    bytes: usize,
+    bytes_max: usize,
+) -> Result<(), ProgramError> {
     if bytes > bytes_max {
         return Err(ProgramError::Size {
             what: "the view",

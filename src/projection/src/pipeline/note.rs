@@ -4,11 +4,19 @@ use super::decode::Decoded;
 use crate::{
     metrics::Metrics,
     quarantine::{Fault, Record, RecordKey},
+    shards::ShardId,
+    stream::BlockedReason,
     types::{ViewId, ViewTable},
 };
 
 /// One bad publisher must not drown the log: of a batch, this many are said and the rest counted.
 const LINES_MAX: usize = 20;
+
+/// Says that a projection does not go on, and what mends that.
+pub(super) fn blocked(table: &ViewTable, reason: &BlockedReason, shard: Option<ShardId>) {
+    let mend = reason.mend_in(table, shard);
+    tracing::error!(projection = %table, %reason, %mend, "blocked");
+}
 
 /// Says which events of `batch` were set aside.
 pub(super) fn set_aside<'r>(

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    commit::{CommitEnd, Committer, Numbered},
+    commit::{CommitEnd, Committer, Floors, Numbered},
     decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
     shard::ShardOptions,
@@ -44,26 +44,35 @@ pub(super) enum SessionEnd {
     Stream(StreamError),
     /// The store does not take any more.
     Storage(StorageError),
+    /// A projection does not get past an event for now.
+    HeldUp(String),
     /// No projection goes on.
     AllBlocked,
+}
+
+/// The projections that a delivery was started for.
+pub(super) struct Ready {
+    pub(super) folders: Vec<Folder>,
+    pub(super) drops_what_was_read: bool,
 }
 
 enum FoldEnd {
     Done,
     AllBlocked,
+    HeldUp(String),
     Storage(StorageError),
 }
 
 /// Runs a delivery that was started, until it ends. Then all that was received is in the store, or was never acknowledged.
 pub(super) async fn run(
     source: &mut dyn EventSource,
-    folders: Vec<Folder>,
+    ready: Ready,
     store: &Arc<ViewStore>,
     options: &ShardOptions,
     status: &watch::Sender<ShardStatus>,
     stop: &CancellationToken,
 ) -> SessionEnd {
-    let floor = lowest_floor(&folders).unwrap_or(0);
+    let floor = lowest_floor(&ready.folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
     let (events, received) = mpsc::channel::<Queued>(QUEUED_MAX);
     // Without room between them: what is decoded is large, and one batch ahead is enough.
@@ -82,7 +91,8 @@ pub(super) async fn run(
     };
     let committing = spawn_blocking(move || committer.run(&folded));
     let folding = Folding {
-        folders,
+        drops_what_was_read: ready.drops_what_was_read,
+        folders: ready.folders,
         store: Arc::clone(store),
         committed,
         status: status.clone(),
@@ -105,6 +115,7 @@ pub(super) async fn run(
         (CommitEnd::Failed(error), _) | (_, FoldEnd::Storage(error)) => SessionEnd::Storage(error),
         (CommitEnd::Stopped, _) => SessionEnd::Stopped,
         (_, FoldEnd::AllBlocked) => SessionEnd::AllBlocked,
+        (_, FoldEnd::HeldUp(why)) => SessionEnd::HeldUp(why),
         _ => end,
     };
     let through = *acknowledgeable.borrow();
@@ -253,6 +264,7 @@ struct Folding {
     committed: Arc<AtomicU64>,
     status: watch::Sender<ShardStatus>,
     metrics: Arc<Metrics>,
+    drops_what_was_read: bool,
 }
 
 impl Folding {
@@ -277,11 +289,7 @@ impl Folding {
                 }
             }
             self.show();
-            let floors = self
-                .folders
-                .iter()
-                .map(|folder| (folder.projection().table.clone(), folder.floor()));
-            let floors = floors.collect();
+            let floors = self.floors();
             if !batch.is_empty()
                 && batches
                     .send(Numbered {
@@ -296,8 +304,32 @@ impl Folding {
             if self.folders.iter().all(|folder| folder.blocked().is_some()) {
                 return FoldEnd::AllBlocked;
             }
+            // All are at the same place of the stream, so all of them are read again behind their checkpoints.
+            if let Some(why) = self.folders.iter().find_map(Folder::waits_for) {
+                return FoldEnd::HeldUp(why);
+            }
         }
         FoldEnd::Done
+    }
+
+    fn floors(&self) -> Floors {
+        let each = self
+            .folders
+            .iter()
+            .map(|folder| (folder.projection().table.clone(), folder.floor()));
+        // One that halted reads again from where it stands. A stream that drops what was read must keep that for it; any other does, and those that go on would wait for it for ever.
+        let holds_up = |folder: &&Folder| self.drops_what_was_read || folder.blocked().is_none();
+        let held_up = self
+            .folders
+            .iter()
+            .filter(holds_up)
+            .map(Folder::floor)
+            .min();
+        let through = held_up.or_else(|| self.folders.iter().map(Folder::floor).min());
+        Floors {
+            each: each.collect(),
+            through: through.unwrap_or_default(),
+        }
     }
 
     fn show(&self) {

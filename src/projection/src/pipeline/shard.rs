@@ -1,6 +1,6 @@
 //! The shard: looks at the stream and its checkpoints, runs a session, and starts again after whatever ended it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decode::Tenancy,
     fold::{FoldLimits, Folder, lowest_floor},
-    session::{self, SessionEnd},
+    note,
+    session::{self, Ready, SessionEnd},
     status::{ProjectionState, ShardState, ShardStatus},
 };
 use crate::{
@@ -59,6 +60,7 @@ impl ShardOptions {
             fold: FoldLimits {
                 view_bytes_max: settings.view_bytes_max,
                 parked_keys_max: settings.parked_keys_max,
+                parked_events_max: settings.parked_events_max,
                 lanes: settings.lanes,
                 share: Share::default(),
             },
@@ -73,7 +75,7 @@ impl ShardOptions {
             metrics: Arc::default(),
             idle: IDLE,
             ask_again: ASK_AGAIN,
-            filter_hash: filter_hash(&settings.subjects),
+            filter_hash: filter_hash(settings),
         }
     }
 
@@ -135,13 +137,14 @@ impl ShardOptions {
     }
 }
 
-fn filter_hash(subjects: &[String]) -> String {
-    let mut subjects = subjects.to_vec();
-    subjects.sort_unstable();
-    hex::short(&Sha256::digest(subjects.join(
-        "
-",
-    )))
+/// Which events there are, and to whom they belong: both decide what is in the views.
+fn filter_hash(settings: &Settings) -> String {
+    let mut said = settings.subjects.clone();
+    said.sort_unstable();
+    said.push(format!("tenants: {}", settings.multi_tenant));
+    said.push(format!("default: {}", settings.default_tenant));
+    said.push(format!("token: {:?}", settings.subject_tenant_token));
+    hex::short(&Sha256::digest(said.join("\n")))
 }
 
 /// The projections of a manifest over one stream and one store.
@@ -181,12 +184,12 @@ impl Shard {
                 break ShardState::Stopped;
             }
             let again = match self.start(source).await {
-                Ok(folders) if folders.is_empty() => break ShardState::Blocked,
-                Ok(folders) => {
+                Ok(ready) if ready.folders.is_empty() => break ShardState::Blocked,
+                Ok(ready) => {
                     self.show(ShardState::Running);
                     let session = session::run(
                         source,
-                        folders,
+                        ready,
                         &self.store,
                         &self.options,
                         &self.status,
@@ -224,9 +227,12 @@ impl Shard {
     }
 
     /// Looks at everything, and starts delivery for the projections that may go on.
-    async fn start(&self, source: &mut dyn EventSource) -> Result<Vec<Folder>, Again> {
+    async fn start(&self, source: &mut dyn EventSource) -> Result<Ready, Again> {
         let mut folders = Vec::new();
+        // Shown together: one that is far would look like all of them.
+        let mut states = BTreeMap::new();
         let mut drops_what_was_read = false;
+        let mut created = None;
         for projection in self.manifest.projections() {
             let stored = self
                 .store
@@ -236,16 +242,17 @@ impl Shard {
             let floor = stored.as_ref().map_or(0, |stored| stored.floor);
             let facts = source.facts(floor).await.map_err(stream_again)?;
             drops_what_was_read |= facts.drops_what_was_read;
+            // Another stream than the last projection was compared with: all of them look again.
+            if *created.get_or_insert(facts.created) != facts.created {
+                return Err(Again::AtOnce);
+            }
             let checked = self.options.examine(projection, &facts, stored.as_ref());
-            let state = ProjectionState {
+            let mut state = ProjectionState {
                 floor,
                 published: stored.as_ref().and_then(|stored| stored.published),
                 blocked: checked.as_ref().err().cloned(),
                 parked_keys: 0,
             };
-            self.status.send_modify(|status| {
-                status.projections.insert(projection.table.clone(), state);
-            });
             match checked {
                 Ok(checkpoint) => {
                     self.declare_indexes(projection).await?;
@@ -258,28 +265,32 @@ impl Shard {
                         &self.options.metrics,
                     );
                     let folder = folder.map_err(storage_again)?;
-                    let parked_keys = folder.parked_keys();
-                    self.status.send_modify(|status| {
-                        if let Some(state) = status.projections.get_mut(&projection.table) {
-                            state.parked_keys = parked_keys;
+                    state.parked_keys = folder.parked_keys();
+                    state.blocked = folder.blocked().cloned();
+                    match folder.blocked() {
+                        Some(reason) => {
+                            note::blocked(&projection.table, reason, self.options.shard());
                         }
-                    });
-                    folders.push(folder);
+                        None => folders.push(folder),
+                    }
                 }
-                Err(reason) => {
-                    let mend = reason.mend_in(&projection.table, self.options.shard());
-                    tracing::error!(projection = %projection.table, %reason, %mend, "blocked");
-                }
+                Err(reason) => note::blocked(&projection.table, &reason, self.options.shard()),
             }
+            states.insert(projection.table.clone(), state);
         }
+        self.status
+            .send_modify(|status| status.projections.extend(states));
         // What the others acknowledge would be gone for the one that is blocked.
         if drops_what_was_read && folders.len() < self.manifest.projections().len() {
-            return Ok(Vec::new());
+            folders.clear();
         }
         if let Some(floor) = lowest_floor(&folders) {
             source.start(floor + 1).await.map_err(stream_again)?;
         }
-        Ok(folders)
+        Ok(Ready {
+            folders,
+            drops_what_was_read,
+        })
     }
 
     /// Before anything is folded, since a query may be answered by an index as soon as there are views.
@@ -308,6 +319,7 @@ impl Shard {
                 self.block_all(&error);
                 Again::Never
             }
+            SessionEnd::HeldUp(why) => Again::Later(why),
             SessionEnd::AllBlocked => Again::Never,
         }
     }

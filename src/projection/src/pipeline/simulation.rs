@@ -1,28 +1,36 @@
 //! Simulation: thousands of short lives of a node, each with other faults, and each must end with the views of one clean reading, byte for byte.
 //!
 //! A seed decides what is published, what goes wrong and when; how threads take turns it does not, and must not matter.
-//! One of them is run again by `PROJECTION_TEST_SIMULATION_SEED`, another number of them by `PROJECTION_TEST_SIMULATIONS`.
+//! One of them is run again by `PROJECTION_TEST_SIMULATION_SEED`, another number of them by `PROJECTION_TEST_SIMULATIONS`: `just simulate` runs ten thousand.
 
-use std::{env, ops::ControlFlow, sync::Arc, thread, time::Duration};
+use std::{
+    env,
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use fastrand::Rng;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shard, ShardOptions, ShardState};
 use crate::{
     manifest::{Projection, ProjectionManifest},
-    program::dag::DagProgram,
+    program::{Meta, Outcome, Program, ProgramError, dag::DagProgram},
     quarantine::PoisonPolicy,
     settings::{Durability, Settings},
     storage::{FaultyDisk, StorageFault, ViewStore},
     stream::{
         Delivery, EventSource, Interruption, MemorySource, ReceiveLimits, StreamError, StreamFacts,
     },
-    types::ViewTable,
+    types::{Envelope, ViewId, ViewTable},
 };
 
-const SIMULATIONS: u64 = 10_000;
+/// What a test run can wait for: unoptimised it is about 13 seconds of two cores.
+const SIMULATIONS: u64 = 1_000;
 /// Far longer than one takes, so running out of it means that something hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// How long a node waits for anything that may pass: there is nothing here that does not pass at once.
@@ -83,11 +91,66 @@ impl EventSource for FaultySource {
     }
 }
 
-fn projection(view_type: &str, policy: PoisonPolicy, program: &str) -> Projection {
+/// A program that is sometimes stopped before its end, as one is whose machine is slow.
+struct Tired {
+    program: DagProgram,
+    rng: Mutex<Rng>,
+    /// One call of so many is not finished; all are where it is 0.
+    of: u32,
+}
+
+impl Tired {
+    fn work(&self) -> Result<(), ProgramError> {
+        let mut rng = self.rng.lock().expect("nobody panics with it");
+        if self.of > 0 && rng.u32(0..self.of) == 0 {
+            let what = "told to fail".to_owned();
+            return Err(ProgramError::Unfinished { what });
+        }
+        Ok(())
+    }
+}
+
+impl Program for Tired {
+    fn hash(&self) -> &str {
+        self.program.hash()
+    }
+
+    fn keys(&self, event: &Envelope, meta: &Meta<'_>) -> Result<Vec<ViewId>, ProgramError> {
+        self.work()?;
+        self.program.keys(event, meta)
+    }
+
+    fn project(
+        &self,
+        view: Option<&Value>,
+        event: &Envelope,
+        meta: &Meta<'_>,
+    ) -> Result<Outcome, ProgramError> {
+        self.work()?;
+        self.program.project(view, event, meta)
+    }
+}
+
+/// Whether what runs may go wrong, by a seed of its own.
+#[derive(Clone, Copy)]
+enum Health {
+    Sound,
+    Tired(u64),
+}
+
+fn projection(view_type: &str, policy: PoisonPolicy, program: &str, health: Health) -> Projection {
     let source = serde_json::from_str(program).expect("JSON");
+    let (seed, of) = match health {
+        Health::Sound => (0, 0),
+        Health::Tired(seed) => (seed, 40),
+    };
     Projection {
         table: table(view_type),
-        program: Arc::new(DagProgram::compile(&source, 10_000).expect("a program")),
+        program: Arc::new(Tired {
+            program: DagProgram::compile(&source, 10_000).expect("a program"),
+            rng: Mutex::new(Rng::with_seed(seed)),
+            of,
+        }),
         text: None,
         policy,
         indexes: Vec::new(),
@@ -102,14 +165,14 @@ fn table(view_type: &str) -> ViewTable {
 }
 
 /// What depends on every event and on their order, and a view that all events meet in.
-fn manifest(policy: PoisonPolicy) -> ProjectionManifest {
+fn manifest(policy: PoisonPolicy, health: Health) -> ProjectionManifest {
     let account = r#"{"language": "dag/v1", "key": {"event": "aggregate_id"}, "view": {"if": [
         {"eq": [{"event": "event_type"}, "Closed"]}, null,
         {"append": {"to": {"view": ""}, "cap": 99, "value": {"add": [{"meta": "stream_seq"}, {"event": "payload"}]}}}]}}"#;
     let count = r#"{"language": "dag/v1", "key": "all", "view": {"add": [{"coalesce": [{"view": ""}, 0]}, 1]}}"#;
     ProjectionManifest::of(vec![
-        projection("account", policy, account),
-        projection("count", PoisonPolicy::Skip, count),
+        projection("account", policy, account, health),
+        projection("count", PoisonPolicy::Skip, count, health),
     ])
 }
 
@@ -146,12 +209,12 @@ fn options(rng: &mut Rng) -> ShardOptions {
 /// Lets a node live until its views are at `until`, or something ends it before.
 async fn live(
     store: Arc<ViewStore>,
-    policy: PoisonPolicy,
+    manifest: ProjectionManifest,
     options: ShardOptions,
     source: &mut dyn EventSource,
     until: u64,
 ) -> ShardState {
-    let shard = Shard::new(manifest(policy), store, options);
+    let shard = Shard::new(manifest, store, options);
     let (stop, mut status) = (CancellationToken::new(), shard.status());
     let stopping = async {
         let reached = status.wait_for(|status| status.has_reached(until)).await;
@@ -227,11 +290,14 @@ async fn simulate(seed: u64) {
         // Some are stopped on their way, and some are ended by a fault before that.
         let until = rng.u64(1..=last);
         let options = options(&mut rng);
-        live(disk.open(), policy, options, &mut source, until).await;
+        let tired = manifest(policy, Health::Tired(rng.u64(..)));
+        live(disk.open(), tired, options, &mut source, until).await;
     }
     disk.mend();
     source.faulty = false;
-    let state = live(disk.open(), policy, options(&mut rng), &mut source, last).await;
+    let sound = manifest(policy, Health::Sound);
+    let options = options(&mut rng);
+    let state = live(disk.open(), sound.clone(), options, &mut source, last).await;
     assert_eq!(state, ShardState::Stopped);
 
     let clean = FaultyDisk::new();
@@ -245,7 +311,7 @@ async fn simulate(seed: u64) {
         faulty: false,
     };
     let whole = ShardOptions::of(&whole);
-    live(clean.open(), policy, whole, &mut again, last).await;
+    live(clean.open(), sound, whole, &mut again, last).await;
     assert_eq!(dump(&disk.open()), dump(&clean.open()));
     assert!(stream.acknowledged() <= last);
 }

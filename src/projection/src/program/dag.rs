@@ -10,7 +10,7 @@ mod decimal;
 mod eval;
 mod node;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -19,7 +19,7 @@ use self::{
     eval::Run,
     node::{Emit, Node, Slot},
 };
-use super::{Meta, Outcome, Program, ProgramError};
+use super::{KEYS_MAX, Meta, Outcome, Program, ProgramError, written};
 use crate::{
     hex,
     types::{Envelope, ViewId},
@@ -27,9 +27,6 @@ use crate::{
 
 /// The name of the language in manifests and programs.
 pub const LANGUAGE: &str = "dag/v1";
-
-/// The most views that one event may change.
-const KEYS_MAX: usize = 64;
 
 /// A compiled program.
 #[derive(Debug)]
@@ -80,11 +77,6 @@ struct EmitSource {
     new_view: Option<Value>,
     #[serde(default)]
     delete: bool,
-}
-
-/// Null is a step as well, where it is written.
-fn written<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
 
 impl Source {

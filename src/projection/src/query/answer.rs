@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{budget::Looked, plan::Explained};
-use crate::types::{FieldPath, StoredView, ViewId};
+use crate::{
+    storage::StorageError,
+    types::{FieldPath, StoredText, ViewId, ViewText},
+};
 
 /// A view in an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,7 +15,7 @@ pub struct Row {
     /// Which.
     pub id: ViewId,
     /// The view, or the members of it that were asked for, by their paths.
-    pub view: Value,
+    pub view: ViewText,
     /// The last event that changed it.
     pub last_seq: u64,
     /// How many events changed it.
@@ -64,26 +67,37 @@ pub struct Got {
 }
 
 impl Row {
-    pub(super) fn new(id: ViewId, stored: StoredView, fields: Option<&[FieldPath]>) -> Self {
-        let view = match fields {
-            None => stored.view,
-            Some(fields) => Value::Object(members(&stored.view, fields)),
-        };
-        Self {
+    /// The row of a view that is stored as `bytes`.
+    pub(super) fn read(
+        id: ViewId,
+        bytes: &[u8],
+        fields: Option<&[FieldPath]>,
+    ) -> Result<Self, StorageError> {
+        let stored = StoredText::decode(bytes).map_err(|source| StorageError::Undecodable {
+            what: "view",
+            source,
+        })?;
+        let whole = ViewText::new(stored.view);
+        Ok(Self {
             id,
-            view,
+            view: match fields {
+                None => whole,
+                Some(fields) => members(&whole, fields),
+            },
             last_seq: stored.last_seq,
             applied: stored.applied,
             stale: false,
-        }
+        })
     }
 }
 
 /// The members at `fields` that are there, by their paths.
-pub(super) fn members(view: &Value, fields: &[FieldPath]) -> Map<String, Value> {
+pub(super) fn members(view: &ViewText, fields: &[FieldPath]) -> ViewText {
+    let view = view.value();
     let member = |field: &FieldPath| {
-        let found = field.within(view)?;
+        let found = field.within(&view)?;
         Some((field.to_string(), found.clone()))
     };
-    fields.iter().filter_map(member).collect()
+    let members: Map<String, Value> = fields.iter().filter_map(member).collect();
+    ViewText::from(&Value::Object(members))
 }

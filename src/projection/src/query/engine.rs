@@ -23,7 +23,7 @@ use crate::{
     quarantine::PoisonPolicy,
     storage::{Snapshot, StorageError, ViewStore},
     stream::BlockedReason,
-    types::{FieldPath, StoredView, TenantId, TenantScope, ViewId, ViewKey, ViewTable},
+    types::{FieldPath, TenantId, TenantScope, ViewId, ViewKey, ViewTable},
 };
 
 /// How many views are answered where a query does not say, if that many are allowed.
@@ -250,9 +250,9 @@ impl Inner {
         let key = ViewKey::new(tenant, table.view_type.clone(), id);
         let key = key.map_err(|source| QueryError::Id { source })?;
         let checkpoint = floor(&snapshot, table, min_seq)?;
-        let stored: Option<StoredView> = snapshot.view(table, &key)?;
-        let row = stored.map(|stored| Row::new(key.id().clone(), stored, fields));
-        let mut rows: Vec<Row> = row.into_iter().collect();
+        let stored = snapshot.view_bytes(table, &key)?;
+        let row = stored.map(|bytes| Row::read(key.id().clone(), &bytes, fields));
+        let mut rows: Vec<Row> = row.transpose()?.into_iter().collect();
         let in_table = scope.in_table(key.id());
         let id = in_table.as_bytes()[scope.prefix().len()..].to_vec();
         served.mark(&mut rows, &[id], &snapshot, &scope)?;

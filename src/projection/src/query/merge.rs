@@ -90,7 +90,7 @@ impl Query {
     /// A row with the members only that are wanted.
     pub(crate) fn shown(&self, mut row: Row) -> Row {
         if let Some(fields) = &self.fields {
-            row.view = serde_json::Value::Object(members(&row.view, fields));
+            row.view = members(&row.view, fields);
         }
         row
     }

@@ -14,9 +14,9 @@ use super::{
     uqf::{Direction, Query},
 };
 use crate::{
-    storage::{KeyRange, Snapshot, StorageError, Visit, Walk},
+    storage::{KeyRange, Snapshot, StorageError, Views, Visit, Walk},
     types::{
-        StoredView, TenantScope, ViewId, ViewTable,
+        TenantScope, ViewId, ViewTable,
         datum::{Datum, encoded_len},
         pick::Origin,
         unescape,
@@ -126,11 +126,13 @@ impl Run<'_> {
         let best = best.into_sorted_vec();
         let last = best.last().map(|position| position.at.clone());
         let (mut rows, mut keys) = (Vec::new(), Vec::new());
+        let mut views = self.snapshot.views(self.table, self.scope)?;
         for Position { at, .. } in best {
+            let mut row = None;
             // The snapshot is the one that it was found in.
-            let bytes = self.snapshot.view_at(self.table, self.scope, &at.id)?;
-            if let Some(bytes) = bytes {
-                rows.push(self.build(&at.id, &bytes)?);
+            views.show(&at.id, &mut |bytes| row = Some(self.build(&at.id, bytes)))?;
+            if let Some(row) = row {
+                rows.push(row?);
                 keys.push(at.id);
             }
         }
@@ -181,6 +183,10 @@ impl Run<'_> {
         let backwards = self.plan.backwards;
         let mut last = cursor.from.clone().unwrap_or_default();
         let mut failed = None;
+        let mut views = match self.plan.index {
+            Some(_) => Some(self.snapshot.views(self.table, self.scope)?),
+            None => None,
+        };
         for range in self.ranges(cursor) {
             let mut end = None;
             let walk = Walk {
@@ -194,7 +200,7 @@ impl Run<'_> {
                     end = Some(End::Spent(last.clone()));
                     return ControlFlow::Break(());
                 }
-                let visited = self.resolved(key, value, |key, bytes| {
+                let visited = resolved(views.as_mut(), key, value, &mut |key, bytes| {
                     budget.spend(bytes.len());
                     visit(key, bytes)
                 });
@@ -244,25 +250,6 @@ impl Run<'_> {
         }
     }
 
-    /// The key and bytes of the view that an entry is of.
-    fn resolved(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        visit: impl FnOnce(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StorageError> {
-        if self.plan.index.is_none() {
-            return Ok(visit(key, value));
-        }
-        let Some(id) = encoded_len(key).map(|len| &key[len..]) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        match self.snapshot.view_at(self.table, self.scope, id)? {
-            Some(bytes) => Ok(visit(id, &bytes)),
-            None => Ok(ControlFlow::Continue(())),
-        }
-    }
-
     /// The row of a view, if it is meant.
     fn row(&self, key: &[u8], bytes: &[u8]) -> Result<Option<Row>, StorageError> {
         if !self.query.filter.is_empty() {
@@ -275,12 +262,8 @@ impl Run<'_> {
     }
 
     fn build(&self, key: &[u8], bytes: &[u8]) -> Result<Row, StorageError> {
-        let stored = StoredView::decode(bytes).map_err(|source| StorageError::Undecodable {
-            what: "view",
-            source,
-        })?;
         let id = ViewId::from(&*id_of(key));
-        Ok(Row::new(id, stored, self.query.fields.as_deref()))
+        Row::read(id, bytes, self.query.fields.as_deref())
     }
 
     /// The view as the filter sees it, if it is meant.
@@ -322,6 +305,24 @@ impl Run<'_> {
             ids: self.query.order.ids,
         }
     }
+}
+
+/// Shows the key and bytes of the view that an entry is of: itself, or one of `views` where it is an entry of an index.
+fn resolved(
+    views: Option<&mut Views<'_>>,
+    key: &[u8],
+    value: &[u8],
+    visit: Visit<'_>,
+) -> Result<ControlFlow<()>, StorageError> {
+    let Some(views) = views else {
+        return Ok(visit(key, value));
+    };
+    let mut visited = ControlFlow::Continue(());
+    if let Some(len) = encoded_len(key) {
+        let id = &key[len..];
+        views.show(id, &mut |bytes| visited = visit(id, bytes))?;
+    }
+    Ok(visited)
 }
 
 fn sort_by(query: &Query, seen: &Seen<'_, '_>, values: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! HTTP of rebuilds: what goes on, and what a node that runs is asked for; and the other end of it, for commands that find the store owned.
 //!
-//! Nobody is authenticated here, as nowhere in this server (see `http`).
+//! Who may ask is said in `http`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{Command, Cutover, Done, NodeHandle, Progress, RebuildError};
-use crate::{http::ApiError, storage::StorageError, types::Generations};
+use crate::{http::ApiError, settings::Secret, storage::StorageError, types::Generations};
 
 /// Where it is.
 pub const PATH: &str = "/rebuild";
@@ -114,6 +114,7 @@ pub enum RemoteError {
 pub struct Remote {
     client: reqwest::Client,
     url: String,
+    operator: Option<Secret>,
 }
 
 impl Remote {
@@ -125,7 +126,15 @@ impl Remote {
         Self {
             client: reqwest::Client::new(),
             url: format!("{}{PATH}", base.trim_end_matches('/')),
+            operator: None,
         }
+    }
+
+    /// The same with the token by which it knows operators.
+    #[must_use]
+    pub fn as_operator(self, token: Option<&Secret>) -> Self {
+        let operator = token.cloned();
+        Self { operator, ..self }
     }
 
     /// What goes on there.
@@ -155,6 +164,10 @@ impl Remote {
         let unreachable = |source| RemoteError::Unreachable {
             url: self.url.clone(),
             source,
+        };
+        let request = match &self.operator {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
         };
         let request = request.timeout(Self::ANSWERS_WITHIN);
         let response = request.send().await.map_err(unreachable)?;

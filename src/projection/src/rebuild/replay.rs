@@ -9,7 +9,7 @@ use crate::{
     manifest::{Projection, ProjectionManifest},
     pipeline::{Shard, ShardOptions, ShardState, ShardStatus},
     storage::{Part, ViewStore},
-    stream::EventSource,
+    stream::{BlockedReason, EventSource, beginning},
     types::{Checkpoint, ViewTable},
 };
 
@@ -201,11 +201,14 @@ pub(super) async fn begin_at(
         return Ok(());
     }
     let facts = source.facts(0).await?;
-    let start = options.examine(projection, &facts, None);
-    let start = start.map_err(|reason| RebuildError::Blocked {
-        table: table.clone(),
-        reason,
-    })?;
+    let start = match options.examine(projection, &facts, None) {
+        // Where it may begin is said by whoever asks for it.
+        Err(BlockedReason::HistoryGone { .. }) => beginning(&facts, &options.expected(projection)),
+        start => start.map_err(|reason| RebuildError::Blocked {
+            table: table.clone(),
+            reason,
+        })?,
+    };
     if facts.first > from {
         return Err(RebuildError::HistoryGone {
             table: table.clone(),

@@ -147,6 +147,11 @@ const FIELDS: &[Field] = &[
         "parked keys before a projection halts",
         |s, v| count(v).map(|value| s.parked_keys_max = value),
     ),
+    field(
+        "parked_events_max",
+        "events of parked keys before a projection halts",
+        |s, v| count(v).map(|value| s.parked_events_max = value),
+    ),
     field("lanes", "threads that fold", |s, v| {
         lanes(v).map(|value| s.lanes = value)
     }),
@@ -247,6 +252,11 @@ const FIELDS: &[Field] = &[
         "query_tokens",
         "the tokens of queries with their tenants, such as token=tenant",
         |s, v| tokens(v).map(|value| s.query_tokens = value),
+    ),
+    field(
+        "operator_token",
+        "what operators come with: they see events, decide on them, and rebuild",
+        |s, v| text(v).map(|value| s.operator_token = Some(Secret::from(&*value))),
     ),
     field(
         "query_cursor_secret",

@@ -27,11 +27,20 @@ pub(super) trait KvRead {
     /// The value of `key`.
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
+    /// The values of a table, for whoever wants many of them one after the other.
+    fn values(&self, table: &str) -> Result<Box<dyn KvValues + '_>, StorageError>;
+
     /// Shows entries in order from `from` on, until `visit` has enough.
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
 
     /// Shows entries in reverse order from the last one before `before`, until `visit` has enough.
     fn range_back(&self, table: &str, before: &[u8], visit: Visit<'_>) -> Result<(), StorageError>;
+}
+
+/// The values of one table.
+pub(super) trait KvValues {
+    /// Shows the value of `key` where it lies, if there is one.
+    fn show(&mut self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<(), StorageError>;
 }
 
 /// Entries to put, or to remove where the value is `None`.

@@ -16,13 +16,13 @@ use std::{
 use signet_libmdbx::{
     Database, Environment, EnvironmentFlags, Geometry, MdbxError, Mode, ReadError, SyncMode,
     WriteFlags,
-    tx::aliases::{RoTxUnsync, RwTxUnsync},
+    tx::aliases::{RoCursorUnsync, RoTxUnsync, RwTxUnsync},
 };
 
 use self::named::Tables;
 use super::{
     EngineError, StorageError, StoreOptions, Visit,
-    kv::{Entries, Kv, KvRead, KvWrite},
+    kv::{Entries, Kv, KvRead, KvValues, KvWrite},
 };
 use crate::settings::Durability;
 
@@ -182,6 +182,15 @@ impl KvRead for Read {
         self.transaction.get(table.dbi(), key).map_err(unreadable)
     }
 
+    fn values(&self, table: &str) -> Result<Box<dyn KvValues + '_>, StorageError> {
+        let table = self.tables.get(table);
+        let cursor = table.map(|table| self.transaction.cursor(table));
+        let cursor = cursor.transpose();
+        Ok(Box::new(Values {
+            cursor: cursor.map_err(|error| classify("read", error))?,
+        }))
+    }
+
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         let Some(table) = self.tables.get(table) else {
             return Ok(());
@@ -214,6 +223,24 @@ impl KvRead for Read {
                 break;
             }
             entry = cursor.prev().map_err(unreadable)?;
+        }
+        Ok(())
+    }
+}
+
+/// A cursor, which finds what lies beside the last key without going down the tree again.
+struct Values<'t> {
+    cursor: Option<RoCursorUnsync<'t>>,
+}
+
+impl KvValues for Values<'_> {
+    fn show(&mut self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<(), StorageError> {
+        let Some(cursor) = &mut self.cursor else {
+            return Ok(());
+        };
+        let value: Option<Cow<'_, [u8]>> = cursor.set(key).map_err(unreadable)?;
+        if let Some(value) = value {
+            visit(&value);
         }
         Ok(())
     }

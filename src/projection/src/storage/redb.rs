@@ -15,7 +15,7 @@ use redb::{
 
 use super::{
     EngineError, StorageError, StoreOptions, Visit,
-    kv::{Entries, Kv, KvRead, KvWrite},
+    kv::{Entries, Kv, KvRead, KvValues, KvWrite},
 };
 use crate::settings::Durability;
 
@@ -168,6 +168,11 @@ impl KvRead for Read {
         Ok(value.map(|value| value.value().to_vec()))
     }
 
+    fn values(&self, table: &str) -> Result<Box<dyn KvValues + '_>, StorageError> {
+        let table = self.table(table)?;
+        Ok(Box::new(Values { table }))
+    }
+
     fn range(&self, table: &str, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
         let Some(table) = self.table(table)? else {
             return Ok(());
@@ -196,6 +201,23 @@ impl KvRead for Read {
             if visit(key.value(), value.value()).is_break() {
                 break;
             }
+        }
+        Ok(())
+    }
+}
+
+struct Values {
+    table: Option<BytesTable>,
+}
+
+impl KvValues for Values {
+    fn show(&mut self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<(), StorageError> {
+        let Some(table) = &self.table else {
+            return Ok(());
+        };
+        let value = table.get(key).map_err(|error| classify("read", error))?;
+        if let Some(value) = value {
+            visit(value.value());
         }
         Ok(())
     }

@@ -2,7 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Index, StorageError, Visit, Walk, decode_checkpoint, index, kv::KvRead, tables, walk};
+use super::{
+    Index, StorageError, Visit, Walk, decode_checkpoint, index,
+    kv::{KvRead, KvValues},
+    tables, walk,
+};
 use crate::{
     quarantine::{Record, RecordKey},
     types::{Checkpoint, CheckpointKey, StoredView, TenantScope, ViewId, ViewKey, ViewTable},
@@ -20,6 +24,28 @@ pub struct Scanned<'v> {
     pub id: ViewId,
     /// Its stored bytes (see [`StoredView`]).
     pub bytes: &'v [u8],
+}
+
+/// Views of one tenant, found by their keys.
+pub(crate) struct Views<'s> {
+    values: Box<dyn KvValues + 's>,
+    prefix: &'s [u8],
+    /// Where keys are put together.
+    key: Vec<u8>,
+}
+
+impl Views<'_> {
+    /// Shows the stored bytes of the view whose key without the tenant is `key`, if there is one.
+    pub(crate) fn show(
+        &mut self,
+        key: &[u8],
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), StorageError> {
+        self.key.clear();
+        self.key.extend(self.prefix);
+        self.key.extend(key);
+        self.values.show(&self.key, visit)
+    }
 }
 
 impl<'s> Snapshot<'s> {
@@ -143,15 +169,17 @@ impl<'s> Snapshot<'s> {
         walk::go(&*self.read, scope, walk, visit)
     }
 
-    /// The stored bytes of the view whose key without the tenant is `key`.
-    pub(crate) fn view_at(
-        &self,
+    /// The stored bytes of views of one tenant, for whoever wants many of them.
+    pub(crate) fn views<'v>(
+        &'v self,
         table: &ViewTable,
-        scope: &TenantScope,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, StorageError> {
-        let key = [scope.prefix().as_bytes(), key].concat();
-        self.read.get(&tables::views(table), &key)
+        scope: &'v TenantScope,
+    ) -> Result<Views<'v>, StorageError> {
+        Ok(Views {
+            values: self.read.values(&tables::views(table))?,
+            prefix: scope.prefix().as_bytes(),
+            key: Vec::new(),
+        })
     }
 
     /// Shows the keys of records without what they hold, in the order of the stream, until `visit` has enough.
@@ -162,6 +190,17 @@ impl<'s> Snapshot<'s> {
     ) -> Result<(), StorageError> {
         let table = tables::quarantine(table);
         let mut decode = |key: &[u8], _: &[u8]| visit(RecordKey::decode(key));
+        self.read.range(&table, &[], &mut decode)
+    }
+
+    /// Shows records as they are stored, in the order of the stream, until `visit` has enough.
+    pub(crate) fn each_record(
+        &self,
+        table: &ViewTable,
+        mut visit: impl FnMut(RecordKey, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StorageError> {
+        let table = tables::quarantine(table);
+        let mut decode = |key: &[u8], bytes: &[u8]| visit(RecordKey::decode(key), bytes);
         self.read.range(&table, &[], &mut decode)
     }
 

@@ -51,7 +51,7 @@ pub enum BlockedReason {
         /// The first message that is left.
         first: u64,
     },
-    /// Other subjects are read than the views are made of.
+    /// Other subjects are read, or events belong to other tenants, than in the views.
     FilterChanged,
     /// The views are made by another program.
     ProgramChanged,
@@ -74,10 +74,12 @@ pub enum BlockedReason {
         /// What is wrong with it.
         reason: String,
     },
-    /// More keys are parked than may be.
+    /// More keys are parked than may be, or more events of them.
     TooManyParked {
-        /// How many.
+        /// How many keys.
         keys: usize,
+        /// How many events.
+        events: usize,
     },
     /// Another node wrote to the store.
     FloorMoved,
@@ -143,7 +145,9 @@ impl BlockedReason {
             ),
             Self::Poison { .. } => format!("mend the program and start again, or {first}"),
             Self::TooManyParked { .. } => {
-                format!("see {first}, mend the program or raise parked_keys_max, and {other}")
+                format!(
+                    "see {first}, mend the program or raise parked_keys_max or parked_events_max, and {other}"
+                )
             }
             Self::ProgramChanged => {
                 format!("{first}   (or {other}, which mixes views of both)")
@@ -186,15 +190,21 @@ impl fmt::Display for BlockedReason {
                     "the message at the checkpoint {floor} is another one: the stream lost its end and grew again"
                 )
             }
+            Self::HistoryGone { floor: 0, first } => {
+                write!(
+                    f,
+                    "nothing is in the views yet, and the stream begins at {first}: the events before are gone"
+                )
+            }
             Self::HistoryGone { floor, first } => {
                 write!(
                     f,
                     "the checkpoint is at {floor} and the stream begins at {first}: events between are gone"
                 )
             }
-            Self::FilterChanged => {
-                f.write_str("other subjects are read than the views are made of")
-            }
+            Self::FilterChanged => f.write_str(
+                "other subjects are read, or other tenants meant, than the views are made of",
+            ),
             Self::ProgramChanged => f.write_str("the views are made by another program"),
             Self::ShardsChanged { found, expected } => {
                 let told = |mark: &Option<ShardMark>| {
@@ -212,11 +222,27 @@ impl fmt::Display for BlockedReason {
             Self::Poison { sequence, reason } => {
                 write!(f, "event {sequence} cannot be applied: {reason}")
             }
-            Self::TooManyParked { keys } => write!(f, "{keys} keys are parked"),
+            Self::TooManyParked { keys, events } => {
+                write!(f, "{keys} keys are parked, and {events} events of them")
+            }
             Self::Fenced => f.write_str("another node owns the shard by now"),
             Self::FloorMoved => f.write_str("another node wrote to the store"),
             Self::Storage { what } => f.write_str(what),
         }
+    }
+}
+
+/// The checkpoint of views that nothing is in yet.
+pub(crate) fn beginning(facts: &StreamFacts, expected: &Expected) -> Checkpoint {
+    Checkpoint {
+        format: CHECKPOINT_FORMAT,
+        stream: facts.stream.clone(),
+        stream_created: facts.created,
+        filter_hash: expected.filter_hash.clone(),
+        program_hash: expected.program_hash.clone(),
+        shard: expected.shard.clone(),
+        floor: 0,
+        published: None,
     }
 }
 
@@ -235,16 +261,13 @@ pub fn examine(
         });
     }
     let Some(stored) = stored else {
-        return Ok(Checkpoint {
-            format: CHECKPOINT_FORMAT,
-            stream: facts.stream.clone(),
-            stream_created: facts.created,
-            filter_hash: expected.filter_hash.clone(),
-            program_hash: expected.program_hash.clone(),
-            shard: expected.shard.clone(),
-            floor: 0,
-            published: None,
-        });
+        if !facts.drops_what_was_read && facts.first > 1 {
+            return Err(BlockedReason::HistoryGone {
+                floor: 0,
+                first: facts.first,
+            });
+        }
+        return Ok(beginning(facts, expected));
     };
     if stored.format != CHECKPOINT_FORMAT {
         return Err(BlockedReason::Format {

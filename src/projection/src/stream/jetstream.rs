@@ -20,10 +20,11 @@ use async_nats::{
             pull::{self, MessagesErrorKind},
         },
         context::GetStreamErrorKind,
-        stream::{RetentionPolicy, Stream},
+        stream::{RawMessageErrorKind, RetentionPolicy, State, Stream},
     },
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -40,6 +41,8 @@ const ACK_WAIT: Duration = Duration::from_mins(5);
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 /// How much one pull asks for. The client asks again when half of it has come.
 const PULL_EVENTS: usize = 10_000;
+/// And at least.
+const PULL_EVENTS_MIN: usize = 16;
 /// More than any batch, or delivery would stall until the batch is acknowledged.
 const ACK_PENDING_MAX: i64 = 100_000;
 
@@ -52,6 +55,7 @@ pub struct JetStreamSource {
     kind: SourceKind,
     durable: String,
     heartbeat: Duration,
+    queue_bytes_max: usize,
     notes: Arc<Notes>,
     active: Option<Active>,
     /// When the stream was created that was last looked at.
@@ -70,6 +74,10 @@ struct Active {
     unacknowledged: VecDeque<(u64, Message)>,
     acknowledges_each: bool,
     last: Option<(u64, Message)>,
+    /// How many messages there were behind the last one.
+    pending: u64,
+    /// The message before the first hole that nobody has looked into.
+    hole: Option<u64>,
 }
 
 impl Drop for JetStreamSource {
@@ -164,6 +172,21 @@ impl JetStreamSource {
         }
     }
 
+    /// The bytes of one event; `None` where the stream does not have it any more.
+    ///
+    /// # Errors
+    /// The server does not show it.
+    pub async fn payload(&self, sequence: u64) -> Result<Option<Bytes>, StreamError> {
+        let message = message_at(&self.stream().await?, sequence).await?;
+        Ok(message.map(|(_, payload)| payload))
+    }
+
+    /// Whether the stream has dropped messages behind the sequence `seen`.
+    async fn dropped_behind(&self, seen: u64) -> Result<bool, StreamError> {
+        let stream = self.stream().await?;
+        Ok(stream.cached_info().state.first_sequence > seen + 1)
+    }
+
     async fn next(&mut self, within: Instant) -> Result<Option<Delivery>, StreamError> {
         let disconnections = self.notes.disconnections.load(Ordering::Relaxed);
         let active = self
@@ -188,7 +211,7 @@ impl JetStreamSource {
             }
             _ => StreamError::Interrupted(Interruption::Ended),
         })?;
-        let delivery = active.admit(&message)?;
+        let delivery = active.admit(&message, !self.subjects.is_empty())?;
         self.notes.delivered(delivery.sequence, delivery.pending);
         if let SourceKind::Durable = self.kind {
             let before = active.last.replace((delivery.sequence, message));
@@ -201,16 +224,23 @@ impl JetStreamSource {
 }
 
 impl Active {
-    fn admit(&mut self, message: &Message) -> Result<Delivery, StreamError> {
+    fn admit(&mut self, message: &Message, filtered: bool) -> Result<Delivery, StreamError> {
         let info = message.info();
         let info = info.map_err(|source| StreamError::Server {
             operation: "number its messages",
             source,
         })?;
+        let seen = self.order.seen();
         let next = self
             .order
             .next(info.consumer_sequence, info.stream_sequence, info.delivered);
         next.map_err(StreamError::Interrupted)?;
+        // A work queue drops what was read. A filter that had nothing left leaves holes where others publish.
+        let of_no_account = self.acknowledges_each || (filtered && self.pending == 0);
+        if info.stream_sequence > seen + 1 && !of_no_account {
+            self.hole.get_or_insert(seen);
+        }
+        self.pending = info.pending;
         Ok(Delivery {
             sequence: info.stream_sequence,
             published: info.published.unix_timestamp_nanos(),
@@ -221,6 +251,27 @@ impl Active {
     }
 }
 
+/// How many messages take about `bytes_max`, as large as they are in the stream. A limit of bytes would make the server refuse a message that is larger.
+fn pull_events(state: &State, bytes_max: usize) -> usize {
+    let each = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
+    let events = usize::try_from(bytes_max as u64 / each).unwrap_or(usize::MAX);
+    events.clamp(PULL_EVENTS_MIN, PULL_EVENTS)
+}
+
+/// When a message was published, and its bytes; `None` where it was deleted by itself, which is no reason to stop.
+///
+/// A look that fails is none: whether the message is still the same would not be known.
+async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<(i128, Bytes)>, StreamError> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some((message.time.unix_timestamp_nanos(), message.payload))),
+        Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(StreamError::Server {
+            operation: "show a message",
+            source: Box::new(error),
+        }),
+    }
+}
+
 #[async_trait]
 impl EventSource for JetStreamSource {
     async fn facts(&mut self, floor: u64) -> Result<StreamFacts, StreamError> {
@@ -228,10 +279,10 @@ impl EventSource for JetStreamSource {
         let info = stream.cached_info();
         let (state, retention) = (&info.state, info.config.retention);
         let mut published_at_floor = None;
-        if (state.first_sequence..=state.last_sequence).contains(&floor) {
-            // It may have been deleted by itself, which is no reason to stop.
-            let message = stream.get_raw_message(floor).await.ok();
-            published_at_floor = message.map(|message| message.time.unix_timestamp_nanos());
+        if floor > 0 && (state.first_sequence..=state.last_sequence).contains(&floor) {
+            published_at_floor = message_at(&stream, floor)
+                .await?
+                .map(|(published, _)| published);
         }
         let created = info.created.unix_timestamp_nanos();
         self.looked_at = Some(created);
@@ -269,7 +320,10 @@ impl EventSource for JetStreamSource {
             .map_err(|error| failed(Box::new(error)))?;
         let messages = consumer
             .stream()
-            .max_messages_per_batch(PULL_EVENTS)
+            .max_messages_per_batch(pull_events(
+                &stream.cached_info().state,
+                self.queue_bytes_max,
+            ))
             .heartbeat(self.heartbeat)
             .expires(self.heartbeat * 4)
             .messages()
@@ -294,6 +348,8 @@ impl EventSource for JetStreamSource {
             unacknowledged: VecDeque::new(),
             acknowledges_each,
             last: None,
+            pending,
+            hole: None,
         });
         Ok(())
     }
@@ -328,8 +384,16 @@ impl EventSource for JetStreamSource {
                 }
             }
         }
-        if let Some(active) = &mut self.active {
-            active.unacknowledged.extend(active.last.take());
+        let Some(active) = &mut self.active else {
+            return Ok(received);
+        };
+        active.unacknowledged.extend(active.last.take());
+        // Messages that were removed one by one leave holes too. What the stream dropped at its beginning before it came here was never seen.
+        if let Some(seen) = active.hole.take()
+            && self.dropped_behind(seen).await?
+        {
+            received.retain(|delivery| delivery.sequence <= seen);
+            self.broken = Some(StreamError::Interrupted(Interruption::Gap));
         }
         Ok(received)
     }

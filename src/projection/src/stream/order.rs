@@ -18,6 +18,11 @@ impl Order {
         }
     }
 
+    /// The last message of the stream that was noted, or the one before the start.
+    pub fn seen(&self) -> u64 {
+        self.stream
+    }
+
     /// How many messages the consumer has delivered, the last one with them.
     pub(super) fn delivered(&self) -> u64 {
         self.consumer

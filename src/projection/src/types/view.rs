@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{ViewType, key};
 
@@ -24,6 +24,59 @@ pub struct StoredView {
     pub program: String,
 }
 
+/// A stored view whose JSON nobody has to look into.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StoredText<'b> {
+    #[serde(rename = "v", borrow)]
+    pub(crate) view: &'b RawValue,
+    #[serde(rename = "s")]
+    pub(crate) last_seq: u64,
+    #[serde(rename = "n")]
+    pub(crate) applied: u64,
+}
+
+impl<'b> StoredText<'b> {
+    /// Reads what [`StoredView::encode`] wrote.
+    pub(crate) fn decode(bytes: &'b [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+/// A view as the JSON that is stored of it. It is written as it is, and read only by whoever wants to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ViewText(Box<RawValue>);
+
+impl ViewText {
+    pub(crate) fn new(text: &RawValue) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The JSON.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// What it says.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.as_str()).expect("it was read as JSON")
+    }
+}
+
+impl From<&Value> for ViewText {
+    fn from(view: &Value) -> Self {
+        let text = serde_json::value::to_raw_value(view);
+        Self(text.expect("JSON values are always JSON"))
+    }
+}
+
+/// Equal views are written alike, since the members of an object are in order.
+impl PartialEq for ViewText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
 impl StoredView {
     /// The bytes that a store keeps. Equal views have equal bytes: the members of an object are in order.
     pub fn encode(&self) -> Vec<u8> {
@@ -32,14 +85,14 @@ impl StoredView {
 
     /// The bytes of a view that is not to be copied for it.
     pub(crate) fn encode_parts(
-        view: &Value,
+        view: &impl Serialize,
         last_seq: u64,
         applied: u64,
         program: &str,
     ) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Parts<'v> {
-            v: &'v Value,
+        struct Parts<'v, V> {
+            v: &'v V,
             s: u64,
             n: u64,
             p: &'v str,
@@ -90,9 +143,26 @@ impl fmt::Display for ViewTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        /// What a session remembers of a view and what it reads back must be the same, or bytes would depend on when it was started.
+        #[test]
+        fn numbers_are_read_back_as_they_were(bits: u64, whole: i64) {
+            let float = f64::from_bits(bits);
+            prop_assume!(float.is_finite());
+            let stored = StoredView {
+                view: json!({"float": float, "whole": whole}),
+                last_seq: 7,
+                applied: 2,
+                program: "p".into(),
+            };
+            prop_assert_eq!(StoredView::decode(&stored.encode()).unwrap(), stored);
+        }
+    }
 
     #[test]
     fn equal_views_have_equal_bytes_in_whatever_order_they_were_built() {

@@ -8,7 +8,8 @@ use trellis_settings::SettingsError;
 
 pub(crate) const COULD_NOT: u8 = 1;
 const WRONG: u8 = 2;
-const NOT_UP: u8 = 3;
+/// There is no such cluster, or no such record.
+pub(crate) const NOT_UP: u8 = 3;
 /// There are no peers whose chain could be followed.
 pub(crate) const NO_TARGET: u8 = 3;
 /// A node is on another network than the peers.

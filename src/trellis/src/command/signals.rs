@@ -28,9 +28,19 @@ impl Signals {
     }
 
     /// Answers signals for as long as the process lives. The second one ends it here and now: nodes die with us, and `trellis clean` removes what else is left.
-    pub(crate) async fn answer(mut self, end: CancellationToken, console: Arc<Console>) {
+    pub(crate) async fn answer(self, end: CancellationToken, console: Arc<Console>) {
+        self.answer_by(end, console, "the cluster").await;
+    }
+
+    /// The same for something else that is ended.
+    pub(crate) async fn answer_by(
+        mut self,
+        end: CancellationToken,
+        console: Arc<Console>,
+        what: &str,
+    ) {
         self.next().await;
-        console.say("ending the cluster; once more ends it at once");
+        console.say(&format!("ending {what}; once more ends it at once"));
         end.cancel();
         self.next().await;
         console.say("ended at once; `trellis clean` removes what is left");

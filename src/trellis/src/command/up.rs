@@ -1,6 +1,10 @@
 //! `trellis up`: brings a cluster up from a file, and keeps it.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use tokio::runtime::Builder;
@@ -33,39 +37,55 @@ pub(crate) fn run(
     place: &StateArguments,
     said: &Arguments,
 ) -> Result<(), Failure> {
+    let console = Arc::new(Console::new(said.quiet));
+    let request = request(trellis, place, &said.spec, said.name.as_ref(), &console)?;
+    block_on(async {
+        let signals = Signals::take().map_err(|error| Failure::because_of(&error))?;
+        tokio::spawn(signals.answer(request.end.clone(), Arc::clone(&console)));
+        keep(request, &console).await
+    })?
+}
+
+/// What a supervisor needs to know in order to bring up what `file` says.
+pub(crate) fn request(
+    trellis: Trellis,
+    place: &StateArguments,
+    file: &Path,
+    name: Option<&ClusterName>,
+    console: &Arc<Console>,
+) -> Result<UpRequest, Failure> {
     let settings = place.settings()?;
-    let spec = UpSpec::load(&said.spec)?;
+    let spec = UpSpec::load(file)?;
     let app = trellis.chosen_app(&spec)?;
     let deployer = trellis.chosen_deployer(&spec, &settings.run)?;
-    let name = match &said.name {
+    let name = match name {
         Some(name) => name.clone(),
         None => spec.name()?,
     };
     let state = place.state.clone();
     let state = state.unwrap_or_else(|| settings.state_folder());
-    let console = Arc::new(Console::new(said.quiet));
-    let end = CancellationToken::new();
     let mut attach = trellis.attach;
     let found_by = UpClusters::new(&state).asked_by(asked_by(&format!("cluster {name}")));
     attach.push(Arc::new(found_by));
-    let request = UpRequest {
-        name: name.clone(),
-        spec_file: said.spec.display().to_string(),
+    Ok(UpRequest {
+        name,
+        spec_file: file.display().to_string(),
         spec: spec.scenario(app.name().clone(), &Environment::of_process())?,
         app,
         deployer,
         attach,
         state,
-        progress: Arc::clone(&console) as _,
-        end: end.clone(),
-    };
-    let ended = block_on(async {
-        let signals = Signals::take().map_err(|error| Failure::because_of(&error))?;
-        tokio::spawn(signals.answer(end, Arc::clone(&console)));
-        up(request)
-            .await
-            .map_err(|error| Failure::because_of(&error))
-    })??;
+        progress: Arc::clone(console) as _,
+        end: CancellationToken::new(),
+        companions: Vec::new(),
+    })
+}
+
+/// Keeps a cluster until it is ended, and says what became of it.
+pub(crate) async fn keep(request: UpRequest, console: &Console) -> Result<(), Failure> {
+    let name = request.name.clone();
+    let ended = up(request).await;
+    let ended = ended.map_err(|error| Failure::because_of(&error))?;
     if ended.interrupted {
         return Err(Failure::interrupted(format!(
             "{name} was ended before it was ready"
@@ -95,14 +115,7 @@ impl Trellis {
                 ));
             }
             (Some(wanted), apps) => apps.iter().find(|app| app.name() == wanted),
-            (None, [only]) => Some(only),
-            (None, _) => {
-                return Err(Failure::wrong(format!(
-                    "{} does not say which application it wants; give app = one of {}",
-                    spec.file.display(),
-                    known.join(", ")
-                )));
-            }
+            (None, [first, ..]) => Some(first),
         };
         found.cloned().ok_or_else(|| {
             let wanted = spec.app.as_ref().map_or("", |app| app.as_str());

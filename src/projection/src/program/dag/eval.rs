@@ -14,12 +14,9 @@ use serde_json::Value;
 pub(super) use self::given::Given;
 use super::node::{Emit, MetaField, Node, Slot};
 use crate::{
-    program::{Meta, ProgramError, weight},
+    program::{BYTES_PER_GAS, Meta, ProgramError, weight},
     types::Envelope,
 };
-
-/// How many bytes cost as much as a node.
-const BYTES_PER_GAS: usize = 64;
 
 /// One run of a program.
 pub(super) struct Run<'a> {

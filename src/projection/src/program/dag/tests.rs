@@ -152,7 +152,7 @@ fn decimals_are_texts_with_exact_arithmetic() {
         json!(i128::MAX.to_string()),
     ] {
         let error = project(&program, None, &event("E", payload)).unwrap_err();
-        assert_eq!(error.fault(), crate::quarantine::Fault::Contract);
+        assert_eq!(error.fault(), Some(crate::quarantine::Fault::Contract));
     }
 }
 
@@ -193,7 +193,7 @@ fn an_event_that_breaks_the_contract_is_told_so_and_an_overflow_is_one() {
     let program = DagProgram::compile(&account(), 1_000).unwrap();
     for payload in [json!({"amount": "5"}), json!({}), json!({"amount": 1.5})] {
         let error = project(&program, None, &event("Deposited", payload)).unwrap_err();
-        assert_eq!(error.fault(), crate::quarantine::Fault::Contract);
+        assert_eq!(error.fault(), Some(crate::quarantine::Fault::Contract));
     }
     let most = json!({"balance": i64::MAX, "count": 1});
     assert!(

@@ -132,6 +132,18 @@ impl BesideRun {
         status.pending.max(ahead.saturating_sub(at(&status, table)))
     }
 
+    /// Whether the lag is more than a guess: before anything was received, nobody knows how much there is, and what is served may itself have only begun.
+    fn knows_its_lag(&self, served: &ShardStatus) -> bool {
+        let status = self.status.borrow();
+        let table = &self.beside.projection.table;
+        let own = status.projections.get(table).map(|state| state.floor);
+        let mut of_type = served
+            .projections
+            .iter()
+            .filter(|(known, _)| known.view_type == table.view_type);
+        status.received > 0 || of_type.any(|(_, state)| own >= Some(state.floor))
+    }
+
     /// Notes how far it is. Whether it is to be served now.
     pub(super) fn look(&mut self, served: &ShardStatus, options: &RebuildOptions) -> bool {
         let Some(running) = &self.running else {
@@ -146,7 +158,7 @@ impl BesideRun {
         self.meter.show(lag, &mut self.progress);
         let blocked = state.and_then(|state| state.blocked.as_ref());
         let well = status.state == ShardState::Running && blocked.is_none();
-        let near = well && lag <= options.lag_max;
+        let near = well && lag <= options.lag_max && self.knows_its_lag(served);
         if near {
             self.caught_up_since.get_or_insert_with(Instant::now);
         } else {

@@ -64,6 +64,27 @@ fn a_checkpoint_that_still_holds_is_gone_on_from() {
     };
     assert_eq!(examine(&queue, Some(&stored()), &expected()), Ok(stored()));
     assert_eq!(examine(&facts(), None, &expected()).unwrap().floor, 0);
+    let begun = StreamFacts {
+        first: 90,
+        drops_what_was_read: true,
+        ..facts()
+    };
+    assert_eq!(examine(&begun, None, &expected()).unwrap().floor, 0);
+}
+
+#[test]
+fn views_are_not_begun_in_silence_where_the_beginning_is_gone() {
+    let trimmed = StreamFacts {
+        first: 42,
+        ..facts()
+    };
+    assert_eq!(
+        examine(&trimmed, None, &expected()),
+        Err(BlockedReason::HistoryGone {
+            floor: 0,
+            first: 42
+        })
+    );
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl JetStreamConnection {
             kind: settings.source,
             durable: settings.durable.clone(),
             heartbeat: settings.heartbeat,
+            queue_bytes_max: settings.queue_bytes_max,
             notes: Arc::clone(&self.notes),
             active: None,
             looked_at: None,
