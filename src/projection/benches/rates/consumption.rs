@@ -55,7 +55,7 @@ async fn receive(nats: &Nats, events: u64) -> Taken {
     let stream = nats
         .context()
         .await
-        .get_stream(STREAM)
+        .get_stream(&*STREAM)
         .await
         .expect("the stream");
     let config = pull::OrderedConfig {
@@ -106,7 +106,7 @@ async fn naive(nats: &Nats, events: u64) -> Taken {
     let stream = nats
         .context()
         .await
-        .get_stream(STREAM)
+        .get_stream(&*STREAM)
         .await
         .expect("the stream");
     let config = pull::Config {

@@ -216,7 +216,9 @@ async fn nodes_that_are_long_gone_are_forgotten_and_leases_are_not() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_cannot_be_removed_keeps_no_shard_from_being_taken() {
     let mut nodes = cluster(3, &["a", "b", "c"]);
-    nodes.iter().for_each(|node| node.board.keep_keys());
+    for node in &nodes {
+        node.board.keep_keys();
+    }
     turns(&mut nodes, 3).await;
     assert_eq!(counts(&nodes), [1, 1, 1]);
     nodes.remove(1);
