@@ -343,6 +343,8 @@ async fn a_projection_that_halted_says_so_and_goes_on_when_the_event_is_dropped_
         &node.run(&["status", "--url", &url]),
         "mend: mend the program and start again, or projection quarantine drop account@1 2",
     );
+    // The store does not know that it halted, and says the same.
+    says(&node.run(&["status"]), "event 2 cannot be applied");
     says(
         &node.run(&["quarantine", "drop", "account@1", "3"]),
         "stands before event 2",
