@@ -72,7 +72,7 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Does what the arguments of the process say.
 pub async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match Box::pin(run(Arguments::parse())).await {
         Ok(code) => code,
         Err(error) => {
             warn(&*error);

@@ -2,7 +2,7 @@
 
 mod accounts;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use accounts::{applied, deposit, event, manifest, run_until, settings, store, table};
 use projection::{
@@ -112,7 +112,7 @@ async fn a_retry_writes_no_view_that_a_session_would_refuse() {
     narrow.view_bytes_max = 20;
     let retry = |settings: &Settings| {
         let options = ShardOptions::of(settings);
-        admin::retry(&store, account, &options, "", &"a".into(), &HashMap::new()).unwrap()
+        admin::retry(&store, account, &options, "", &"a".into(), &BTreeMap::new()).unwrap()
     };
     let refused = retry(&narrow);
     assert_eq!(refused.applied, 0);
@@ -150,7 +150,7 @@ async fn what_waits_goes_first_also_under_another_policy() {
     let account = manifest.find("account").unwrap();
     let options = ShardOptions::of(&settings(10, 1));
     admin::drop_record(&store, account, 1).unwrap();
-    let retried = admin::retry(&store, account, &options, "", &"a".into(), &HashMap::new());
+    let retried = admin::retry(&store, account, &options, "", &"a".into(), &BTreeMap::new());
     assert_eq!(retried.unwrap().applied, 2);
     assert_eq!(applied(&store), [2, 3, 4, 5]);
 }

@@ -1,6 +1,6 @@
 //! Poison: what becomes of the events in quarantine, and of one that a projection halted before.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub fn retry(
     options: &ShardOptions,
     tenant: &str,
     id: &ViewId,
-    bodies: &HashMap<u64, Bytes>,
+    bodies: &BTreeMap<u64, Bytes>,
 ) -> Result<Retried, AdminError> {
     let key = key_of(projection, tenant, id)?;
     let checkpoint = stored(store, projection)?;

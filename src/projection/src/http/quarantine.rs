@@ -1,6 +1,6 @@
 //! Quarantine over HTTP: what the command does on a folder, on a node that runs. The shard holds still while something is changed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -197,7 +197,7 @@ pub(crate) async fn retry_at_rest(
     tenant: &TenantId,
     view: &ViewId,
 ) -> Result<Retried, AdminError> {
-    let mut bodies = HashMap::new();
+    let mut bodies = BTreeMap::new();
     let unkept = admin::unkept(store, projection, tenant.as_str(), view)?;
     if !unkept.is_empty() {
         let mut source = JetStreamSource::connect(settings).await?;
