@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::by_hand::{Staying, Workbench, is_there, signal};
 
 /// Far longer than anything here takes.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const INSTALL: &str = "apt-get install nats-server";
 
 /// A workbench, where there is a NATS server; else it is said what is missing, which is a failure in CI.

@@ -25,7 +25,7 @@ use trellis_record::{
 };
 
 /// Far longer than anything here takes.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Whether there is a server; else it is said what is missing, which is a failure in CI.
 fn has_server() -> bool {
