@@ -132,7 +132,7 @@ impl History {
             ..Wanted::default()
         };
         let found = self.views(View::Record, &wanted).await?;
-        Ok(found.rows.into_iter().next().map(|row| row.view))
+        Ok(found.rows.into_iter().next().map(|row| row.view.value()))
     }
 
     async fn answer(&self, query: &Value) -> Result<Value, RecordError> {

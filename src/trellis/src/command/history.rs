@@ -243,7 +243,7 @@ impl Arguments {
 fn show_json(record: &Record, itself: &Value, shown: &[(Which, Found)]) -> Result<(), Failure> {
     let views = shown.iter().map(|(which, found)| {
         let rows = found.rows.iter().map(|row| {
-            let mut view = row.view.clone();
+            let mut view = row.view.value();
             view["id"] = json!(row.id);
             view
         });

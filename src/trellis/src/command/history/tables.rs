@@ -80,7 +80,7 @@ pub(super) struct Shown<'a> {
 impl Shown<'_> {
     pub(super) fn leaders(&self) -> String {
         let rows = self.rows.iter().map(|row| {
-            let view = &row.view;
+            let view = &row.view.value();
             let open = view["since_ms"].as_u64();
             let now = open.map_or(0, |since| self.until.saturating_sub(since));
             let to = view["to_ms"].as_u64().filter(|_| open.is_none());
@@ -104,7 +104,7 @@ impl Shown<'_> {
     pub(super) fn nodes(&self) -> String {
         let mut below = String::new();
         let rows = self.rows.iter().map(|row| {
-            let view = &row.view;
+            let view = &row.view.value();
             let (up, down) = self.up_and_down(view);
             below.push_str(&self.outages(row));
             vec![
@@ -145,7 +145,7 @@ impl Shown<'_> {
     }
 
     fn outages(&self, row: &Row) -> String {
-        let view = &row.view;
+        let view = &row.view.value();
         let over = view["outages"].as_array().into_iter().flatten();
         let over = over.map(|outage| {
             let (from, to) = (outage["from_ms"].as_u64(), outage["to_ms"].as_u64());
@@ -174,7 +174,7 @@ impl Shown<'_> {
 
     pub(super) fn heads(&self) -> String {
         let rows = self.rows.iter().map(|row| {
-            let view = &row.view;
+            let view = &row.view.value();
             let answers = if view["answers"] == true {
                 "yes".to_owned()
             } else {
@@ -202,7 +202,7 @@ impl Shown<'_> {
 
     pub(super) fn reorgs(&self) -> String {
         let rows = self.rows.iter().map(|row| {
-            let view = &row.view;
+            let view = &row.view.value();
             let place =
                 |height: &str, id: &str| format!("{} {}", number(&view[height]), block(&view[id]));
             vec![
@@ -220,7 +220,7 @@ impl Shown<'_> {
 
     pub(super) fn lags(&self) -> String {
         let rows = self.rows.iter().map(|row| {
-            let view = &row.view;
+            let view = &row.view.value();
             let behind = view["behind_ms"].as_u64().unwrap_or_default();
             let is_behind = view["lag"].as_u64().is_some_and(|lag| lag > 0);
             let open = view["at_ms"].as_u64().filter(|_| is_behind);
