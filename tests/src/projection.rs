@@ -201,7 +201,8 @@ impl ProjectionDeployment for Deployment {
                     tenant: (*tenant).to_owned(),
                     id: row.id.to_string(),
                 };
-                let number = |name: &str| row.view[name].as_u64().unwrap_or_default();
+                let view = row.view.value();
+                let number = |name: &str| view[name].as_u64().unwrap_or_default();
                 let tally = Tally {
                     count: number("count"),
                     sum: number("sum"),

@@ -63,9 +63,10 @@ pub(super) fn heading(record: &Record, itself: &Value) -> String {
         let dropped = gap["dropped"].as_u64().unwrap_or_default();
         let observation = gap["observation"].as_str().unwrap_or_default();
         let at = moment(gap["at_ms"].as_u64());
-        text.push_str(&format!(
+        let lacks = format!(
             "\nit lacks {dropped} changes of the observation {observation} before {at}, which were more than could be held back"
-        ));
+        );
+        text.push_str(&lacks);
     }
     text
 }
