@@ -232,6 +232,7 @@ impl ProjectionDeployment for Deployment {
         let rebuild = Rebuild::Rebuild {
             projection: VIEW.to_owned(),
             from: 1,
+            id: None,
         };
         Ok(self.app.client(owner)?.ask(shard, &rebuild).await?)
     }
