@@ -193,7 +193,7 @@ impl Bench {
         found
             .rows
             .first()
-            .map_or(Value::Null, |row| row.view.clone())
+            .map_or(Value::Null, |row| row.view.value())
     }
 }
 
@@ -230,7 +230,7 @@ async fn nothing_is_lost_or_doubled_when_the_server_is_killed_twice() {
         ..Wanted::default()
     };
     let found = history.views(View::Heads, &wanted).await.unwrap();
-    let view = &found.rows[0].view;
+    let view = found.rows[0].view.value();
     assert_eq!(
         (&view["moves"], &view["height"]),
         (&json!(1_000), &json!(1_000))
