@@ -241,6 +241,10 @@ impl EventSource for MadeAnew {
         self.stream.receive(limits).await
     }
 
+    async fn pending(&mut self) -> Result<u64, StreamError> {
+        self.stream.pending().await
+    }
+
     async fn acknowledge(&mut self, through: u64) -> Result<(), StreamError> {
         self.stream.acknowledge(through).await
     }
