@@ -97,8 +97,10 @@ mod tests {
     use crate::settings::{Secret, Tokens};
 
     fn settings(operator: Option<&str>, tenants: bool) -> Settings {
-        let mut settings = Settings::default();
-        settings.operator_token = operator.map(Secret::from);
+        let mut settings = Settings {
+            operator_token: operator.map(Secret::from),
+            ..Settings::default()
+        };
         if tenants {
             let tokens = [("of-north".to_owned(), "north".into())];
             settings.query_tokens = tokens.into_iter().collect::<Tokens>();
