@@ -132,16 +132,16 @@ impl BesideRun {
         status.pending.max(ahead.saturating_sub(at(&status, table)))
     }
 
-    /// Whether the lag is more than a guess: before anything was received, nobody knows how much there is, and what is served may itself have only begun.
+    /// Whether the lag is more than a guess. Before the first event nobody knows how many there are, and what is served, which is further, may itself have only begun.
     fn knows_its_lag(&self, served: &ShardStatus) -> bool {
         let status = self.status.borrow();
         let table = &self.beside.projection.table;
-        let own = status.projections.get(table).map(|state| state.floor);
+        let own = status.projections.get(table).map_or(0, |state| state.floor);
         let mut of_type = served
             .projections
             .iter()
             .filter(|(known, _)| known.view_type == table.view_type);
-        status.received > 0 || of_type.any(|(_, state)| own >= Some(state.floor))
+        status.received > 0 || own > 0 || of_type.all(|(_, state)| state.floor == 0)
     }
 
     /// Notes how far it is. Whether it is to be served now.
