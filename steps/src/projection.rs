@@ -1,6 +1,6 @@
 //! Projections: phrases about nodes that fold events into views, and the port that an application binds for them.
 //!
-//! What was acknowledged to whoever published is known here (see [`ledger`]), and every view is held against it. No application is named.
+//! What was acknowledged to whoever published is known here (see `ledger`), and every view is held against it. No application is named.
 
 mod cluster;
 mod events;
