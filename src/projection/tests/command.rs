@@ -117,8 +117,9 @@ async fn what_the_status_names_as_mending_a_blocked_projection_does_mend_it() {
     assert_eq!(node.run(&["run"]).status.code(), Some(3));
     says(&node.run(&["status"]), "mend: projection rebuild account");
     assert!(node.run(&["rebuild", "account"]).status.success());
+    publish(&context, deposit("b", 1)).await;
     let child = node.start();
-    node.wait_for(|status| status["floor"] == 1 && status["projection"] == "account@2");
+    node.wait_for(|status| status["floor"] == 2 && status["projection"] == "account@2");
     assert_eq!(stop(child), 0);
     assert!(node.run(&["verify", "account"]).status.success());
 }

@@ -149,7 +149,7 @@ impl Place {
             },
         );
         let text = format!(
-            "nats_url: {}\nstream: {}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nshards: {}\nleases: {}\nnode: {node}\nrebuild_settled: 50ms\nquery_tokens: {{t: \"\"}}\nquery_cursor_secret: the same on all nodes\n{http}{}",
+            "nats_url: {}\nstream: {}\nstorage_path: {}\nmanifest: {}\nbatch_events_max: 20\nheartbeat: 500ms\nshards: {}\nleases: {}\nnode: {node}\nrebuild_settled: 50ms\nquery_tokens: {{t: \"\"}}\noperator_token: o\nquery_cursor_secret: the same on all nodes\n{http}{}",
             self.nats.url(),
             self.stream,
             path(node).display(),
@@ -257,7 +257,9 @@ impl Node {
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let request = reqwest::Client::new().get(format!("{}{path}", self.base));
-        match request.bearer_auth("t").send().await {
+        // What is no query is for operators.
+        let token = if path.starts_with("/v1/") { "t" } else { "o" };
+        match request.bearer_auth(token).send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 (status, answer.json().await.unwrap_or_default())
