@@ -166,6 +166,9 @@ async fn each_command_that_a_status_names_mends_what_it_is_named_for() {
 
     // History that goes while nobody reads.
     for at in [0, 1] {
+        context.delete_stream(&*STREAM).await.unwrap();
+        let context = nats.stream(RetentionPolicy::Limits).await;
+        last = EVENTS;
         let node = made(&nats, &context, "skip", last).await;
         for _ in 0..20 {
             last = publish(&context, deposit("a", 1)).await;
