@@ -128,8 +128,11 @@ impl Operated {
             .client
             .request(request.method().clone(), url)
             .header(PASSED_ON, "1");
-        if let Some(kind) = request.headers().get(header::CONTENT_TYPE) {
-            asked = asked.header(header::CONTENT_TYPE, kind);
+        // The owner asks for the operator's token too.
+        for name in [header::CONTENT_TYPE, header::AUTHORIZATION] {
+            if let Some(value) = request.headers().get(&name) {
+                asked = asked.header(name, value);
+            }
         }
         let body = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
         let body = body.map_err(|_| ApiError::bad_request("the question is too large"))?;
