@@ -123,7 +123,7 @@ async fn publish(context: &Context, events: u64) {
         );
         acknowledged.push(
             context
-                .publish("ev.0", event.into())
+                .publish(nats::subject(0), event.into())
                 .await
                 .expect("published"),
         );

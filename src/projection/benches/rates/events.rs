@@ -31,7 +31,7 @@ pub(crate) async fn publish(context: &Context, events: u64) {
     for number in 0..events {
         acknowledged.push(
             context
-                .publish("ev.0", event(number, KEYS).into())
+                .publish(crate::nats::subject(0), event(number, KEYS).into())
                 .await
                 .expect("published"),
         );

@@ -95,7 +95,10 @@ async fn publish(client: &async_nats::Client, sent: &Sent, events: u64, rate: u6
         while published < due.min(events) {
             sent.lock().expect("whole").push(Instant::now());
             let message = event(published, KEYS).into();
-            client.publish("ev.0", message).await.expect("published");
+            client
+                .publish(crate::nats::subject(0), message)
+                .await
+                .expect("published");
             published += 1;
         }
         client.flush().await.expect("flushed");
