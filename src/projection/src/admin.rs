@@ -97,14 +97,6 @@ fn part_at(projection: &Projection, floor: u64, changed: Checkpoint) -> Part {
     Part::new(projection.table.clone(), Some(floor), changed)
 }
 
-/// Removes all views of a projection, so that the node makes them again from the beginning of the stream.
-///
-/// # Errors
-/// The store.
-pub fn rebuild_in_place(store: &ViewStore, projection: &Projection) -> Result<(), AdminError> {
-    Ok(store.clear(&projection.table)?)
-}
-
 /// Goes on with another program over the views of the old one.
 ///
 /// # Errors
