@@ -65,6 +65,11 @@ fn load() -> String {
     load.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// As in the binary.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     // `cargo test --benches` runs this too, and wants to know only that it is there.

@@ -10,6 +10,7 @@ mod decode;
 mod fold;
 mod lane;
 mod note;
+mod pieces;
 mod rules;
 mod session;
 mod shard;

@@ -16,7 +16,7 @@ pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint};
 pub use envelope::Envelope;
 pub(crate) use generations::seconds;
 pub use generations::{Exchange, Flip, Generation, GenerationState, Generations, Scope, Target};
-pub use id::{TenantId, ViewId, ViewType};
+pub use id::{TenantId, Text, ViewId, ViewType};
 pub use key::{CheckpointKey, KEY_BYTES_MAX, KeyError, TenantScope, ViewKey};
 pub(crate) use key::{escape, unescape};
 pub use path::{FieldPath, PathError};

@@ -36,7 +36,7 @@ impl Program for Slow {
         event: &Envelope,
         meta: &Meta<'_>,
     ) -> Result<Outcome, ProgramError> {
-        if event.aggregate_id == self.account {
+        if event.aggregate_id.as_str() == self.account {
             let what = "it is slow here".to_owned();
             return Err(ProgramError::Unfinished { what });
         }

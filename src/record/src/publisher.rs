@@ -153,12 +153,12 @@ impl Publisher {
     fn envelope(&self, id: &str, fact: &Fact) -> Envelope {
         Envelope {
             tenant_id: self.run.as_str().into(),
-            aggregate_id: fact.id.clone(),
-            aggregate_type: fact.subject.as_str().to_owned(),
-            event_type: fact.event.to_owned(),
+            aggregate_id: fact.id.as_str().into(),
+            aggregate_type: fact.subject.as_str().into(),
+            event_type: fact.event.into(),
             payload: fact.payload(),
-            timestamp: humantime::format_rfc3339_millis(fact.at).to_string(),
-            event_id: Some(id.to_owned()),
+            timestamp: humantime::format_rfc3339_millis(fact.at).to_string().into(),
+            event_id: Some(id.into()),
             aggregate_seq: None,
             correlation_id: None,
             traceparent: None,

@@ -29,11 +29,11 @@ fn fold(view: View, facts: &[Fact]) -> BTreeMap<String, Value> {
     for (sequence, fact) in (1..).zip(facts) {
         let event = Envelope {
             tenant_id: tenant.clone(),
-            aggregate_id: fact.id.clone(),
-            aggregate_type: fact.subject.as_str().to_owned(),
-            event_type: fact.event.to_owned(),
+            aggregate_id: fact.id.as_str().into(),
+            aggregate_type: fact.subject.as_str().into(),
+            event_type: fact.event.into(),
             payload: fact.payload(),
-            timestamp: String::new(),
+            timestamp: "".into(),
             event_id: None,
             aggregate_seq: None,
             correlation_id: None,

@@ -1,4 +1,4 @@
-//! Folding: one projection, one batch of events, one part of what is committed.
+//! Folding: one projection, the events of a batch piece by piece, one part of what is committed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +24,9 @@ use crate::{
     stream::BlockedReason,
     types::{Checkpoint, ViewKey},
 };
+
+/// How many views a batch changes at most, since nobody else writes while they are written.
+const CHANGED_MAX: usize = 50_000;
 
 /// What folding may not exceed.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,8 @@ pub(super) struct Folder {
     /// Whether a checkpoint is stored: the first batch of all finds none.
     stored: bool,
     checkpoint: Checkpoint,
+    /// What was folded and is not on its way to the store. Its views are in the lanes.
+    open: Option<Part>,
     pub(super) lanes: Vec<Lane>,
     blocked: Option<BlockedReason>,
     /// The event before which it stands for now, and why.
@@ -84,6 +89,7 @@ impl Folder {
             limits,
             stored,
             checkpoint,
+            open: None,
             lanes,
             blocked: None,
             held_up: None,
@@ -156,30 +162,51 @@ impl Folder {
         self.lanes.iter().map(Lane::parked_keys).sum()
     }
 
-    /// Folds the events of `batch` that are behind the checkpoint. `None` where there are none, or it is blocked.
+    /// Whether what was folded is as much as others may wait for, or nothing comes behind it.
+    pub(super) fn has_to_be_written(&self) -> bool {
+        let ends = self.blocked.is_some() || self.held_up.is_some();
+        let changed: usize = self.lanes.iter().map(Lane::changed).sum();
+        let is_full = changed >= CHANGED_MAX || self.lanes.iter().any(Lane::is_full);
+        self.open.is_some() && (ends || is_full)
+    }
+
+    /// What was folded since the last time, with all that changed by it; `None` where nothing was.
+    pub(super) fn close(&mut self) -> Option<Part> {
+        let mut part = self.open.take()?;
+        let hash = self.projection.program.hash();
+        for lane in &mut self.lanes {
+            lane.write(hash, |key, view| part.put(key, view));
+        }
+        self.stored = true;
+        Some(part)
+    }
+
+    /// Folds the events of `piece` that are behind the checkpoint, as a part of the batch `number`; none where it is blocked.
     ///
     /// # Errors
-    /// The store cannot be read. Then nothing of the batch counts, and it can be folded again.
+    /// The store cannot be read. Then nothing of the piece counts, and it can be folded again.
     pub(super) fn fold(
         &mut self,
-        batch: &[Decoded],
+        piece: &[Decoded],
         number: u64,
         committed: u64,
         store: &ViewStore,
-    ) -> Result<Option<Part>, StorageError> {
+    ) -> Result<(), StorageError> {
         if self.blocked.is_some() {
-            return Ok(None);
+            return Ok(());
         }
-        self.lanes
-            .iter_mut()
-            .for_each(|lane| lane.make_room(committed, number));
+        if self.open.is_none() {
+            self.lanes
+                .iter_mut()
+                .for_each(|lane| lane.make_room(committed, number));
+        }
         // In order and from the checkpoint on, so what is not behind it can only be a duplicate.
         let fresh =
-            batch.partition_point(|decoded| decoded.delivery.sequence <= self.checkpoint.floor);
-        let mut fresh = &batch[fresh..];
+            piece.partition_point(|decoded| decoded.delivery.sequence <= self.checkpoint.floor);
+        let mut fresh = &piece[fresh..];
         loop {
             let Some(last) = fresh.last() else {
-                return Ok(None);
+                return Ok(());
             };
             let sorted = self.sort(fresh);
             let (strays, drafted) = self.draft(sorted, number, store);
@@ -191,7 +218,8 @@ impl Folder {
                     let checkpoint = self
                         .checkpoint
                         .advanced(last.delivery.sequence, last.delivery.published);
-                    return Ok(Some(self.part(fresh, number, strays, checkpoint)));
+                    self.take_over(fresh, number, strays, checkpoint);
+                    return Ok(());
                 }
                 Err(halt) => {
                     let read = fresh;
@@ -219,7 +247,7 @@ impl Folder {
         self.held_up = None;
     }
 
-    /// What the lanes make of a batch, which counts once it is taken over; or the first event that it cannot get past.
+    /// What the lanes make of a piece, which counts once it is taken over; or the first event that it cannot get past.
     fn draft(
         &mut self,
         sorted: Sorted<'_>,
@@ -250,38 +278,39 @@ impl Folder {
         (strays, Ok(first.map_or(Ok(()), Err)))
     }
 
-    fn part(
+    /// Adds what the lanes have made of `fresh` to what is open.
+    fn take_over(
         &mut self,
         fresh: &[Decoded],
         number: u64,
         strays: Vec<Stray>,
         checkpoint: Checkpoint,
-    ) -> Part {
-        let expected = self.stored.then_some(self.checkpoint.floor);
-        let mut part = Part::new(self.projection.table.clone(), expected, checkpoint.clone());
+    ) {
+        let table = &self.projection.table;
+        let part = self.open.get_or_insert_with(|| {
+            let expected = self.stored.then_some(self.checkpoint.floor);
+            Part::new(table.clone(), expected, self.checkpoint.clone())
+        });
+        part.advance(checkpoint.clone());
+        self.checkpoint = checkpoint;
         for decoded in fresh.iter().filter(|decoded| !decoded.foreign) {
             if let Ok(event) = &decoded.event {
                 part.note_progress(&event.tenant_id, decoded.delivery.sequence);
             }
         }
-        let hash = self.projection.program.hash();
+        let mut aside: Vec<_> = strays
+            .into_iter()
+            .map(|(_, key, record)| (key, record))
+            .collect();
         for lane in &mut self.lanes {
-            let records = lane.take_over(number, hash, |key, view| part.put(key, view));
-            let noted = records.iter().map(|(key, record)| (key, record));
-            note::set_aside(&self.projection.table, fresh, noted, &self.metrics);
-            for (key, record) in &records {
-                part.put_record(key, record);
-            }
+            aside.extend(lane.take_over(number));
         }
-        let noted = strays.iter().map(|(_, key, record)| (key, record));
-        note::set_aside(&self.projection.table, fresh, noted, &self.metrics);
-        for (_, key, record) in &strays {
+        let noted = aside.iter().map(|(key, record)| (key, record));
+        note::set_aside(table, fresh, noted, &self.metrics);
+        for (key, record) in &aside {
             part.put_record(key, record);
         }
-        self.checkpoint = checkpoint;
-        self.stored = true;
         self.count_parked();
-        part
     }
 }
 

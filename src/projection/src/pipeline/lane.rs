@@ -1,6 +1,6 @@
 //! Lanes: a part of the keys of a projection, folded by one thread in the order of the stream.
 //!
-//! A batch is folded into a draft first. Nothing of it counts before it is taken over, so that a batch can be folded again up to an event that must not be passed.
+//! Each piece of a batch is folded into a draft first. Nothing of it counts before it is taken over, so that it can be folded again up to an event that must not be passed. What has changed is written once when the batch closes.
 
 use std::collections::HashMap;
 
@@ -48,12 +48,14 @@ struct Entry {
     batch: u64,
     /// The batch that looked at it last.
     used: u64,
+    /// Whether the batch that is open has changed it.
+    changed: bool,
     /// How many of its events are set aside.
     parked: usize,
     draft: Draft,
 }
 
-/// What a batch would do to a key.
+/// What a piece would do to a key.
 #[derive(Default)]
 struct Draft {
     touched: bool,
@@ -71,8 +73,10 @@ pub(super) struct Lane {
     room_made: u64,
     parked_keys: usize,
     parked_events: usize,
-    /// Those that the batch that is folded now has a draft for, in the order of its events.
+    /// Those that the piece that is folded now has a draft for, in the order of its events.
     touched: Vec<usize>,
+    /// Those that the batch that is open has changed.
+    changed: Vec<usize>,
     records: Vec<(RecordKey, Record)>,
 }
 
@@ -104,11 +108,21 @@ impl Lane {
         self.parked_keys
     }
 
-    /// Forgets views that are in the store, when there are too many. Before a snapshot is taken, so that it has them.
+    /// How many views the batch that is open has changed.
+    pub(super) fn changed(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Whether it remembers as much as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.held_bytes > CACHE_BYTES_MAX
+    }
+
+    /// Forgets views that are in the store, when there are too many. Before a batch is begun, and before a snapshot is taken, so that it has them.
     ///
     /// First those that were not needed since the last time; all of them where that is not enough.
     pub(super) fn make_room(&mut self, committed: u64, batch: u64) {
-        if self.held_bytes <= CACHE_BYTES_MAX {
+        if !self.is_full() {
             return;
         }
         let since = std::mem::replace(&mut self.room_made, batch);
@@ -194,6 +208,7 @@ impl Lane {
             held,
             batch: 0,
             used: rules.batch,
+            changed: false,
             parked: 0,
             draft: Draft::default(),
         });
@@ -201,7 +216,7 @@ impl Lane {
         Ok(at)
     }
 
-    /// Forgets what the batch would have done.
+    /// Forgets what the piece would have done.
     pub(super) fn discard(&mut self) {
         self.records.clear();
         for at in self.touched.drain(..) {
@@ -209,25 +224,37 @@ impl Lane {
         }
     }
 
-    /// Takes the drafts over, and shows each view that changed with its bytes.
-    pub(super) fn take_over(
-        &mut self,
-        batch: u64,
-        program_hash: &str,
-        mut put: impl FnMut(&ViewKey, Option<Vec<u8>>),
-    ) -> Vec<(RecordKey, Record)> {
-        for at in std::mem::take(&mut self.touched) {
+    /// Takes the drafts over. What was set aside by them is no business of the lane any more.
+    pub(super) fn take_over(&mut self, batch: u64) -> Vec<(RecordKey, Record)> {
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
             let entry = &mut self.entries[at];
             let draft = std::mem::take(&mut entry.draft);
             if let Some(changed) = draft.changed {
-                put(&entry.key, changed.encode(program_hash));
                 self.held_bytes = self.held_bytes + changed.bytes - entry.held.bytes;
                 entry.held = changed;
                 entry.batch = batch;
+                if !std::mem::replace(&mut entry.changed, true) {
+                    self.changed.push(at);
+                }
             }
             self.add_parked(at, draft.parked);
         }
+        self.touched = touched;
         std::mem::take(&mut self.records)
+    }
+
+    /// Shows each view that the batch has changed with its bytes. Then the batch is not open any more.
+    pub(super) fn write(
+        &mut self,
+        program_hash: &str,
+        mut put: impl FnMut(&ViewKey, Option<Vec<u8>>),
+    ) {
+        for at in self.changed.drain(..) {
+            let entry = &mut self.entries[at];
+            entry.changed = false;
+            put(&entry.key, entry.held.encode(program_hash));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     quarantine::{Fault, Record, RecordKey},
     shards::ShardId,
     stream::BlockedReason,
-    types::{ViewId, ViewTable},
+    types::{Text, ViewId, ViewTable},
 };
 
 /// One bad publisher must not drown the log: of a batch, this many are said and the rest counted.
@@ -86,7 +86,7 @@ impl<'b> Told<'b> {
         let event = found.ok().and_then(|at| batch[at].event.as_ref().ok());
         event.map_or_else(Self::default, |event| Self {
             tenant: event.tenant_id.as_str(),
-            correlation: event.correlation_id.as_deref().unwrap_or_default(),
+            correlation: event.correlation_id.as_ref().map_or("", Text::as_str),
             trace: event.trace_id().unwrap_or_default(),
         })
     }

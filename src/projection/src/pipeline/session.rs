@@ -19,6 +19,7 @@ use super::{
     commit::{CommitEnd, Committer, Floors, Numbered},
     decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
+    pieces::{Closing, OpenBatch, PIECE_EVENTS},
     shard::ShardOptions,
     status::ShardStatus,
 };
@@ -26,14 +27,14 @@ use crate::{
     metrics::Metrics,
     spans::spawn_blocking,
     storage::{Batch, StorageError, ViewStore},
-    stream::{Delivery, EventSource, ReceiveLimits, StreamError},
+    stream::{Delivery, EventSource, StreamError},
 };
 
-/// How many receptions may wait to be decoded. Few events at a time are many of them.
+/// How many pieces may wait to be decoded. Few events at a time are many of them.
 const QUEUED_MAX: usize = 256;
 /// What the room of those is measured in.
 const ROOM_BYTES: usize = 1 << 10;
-/// How many batches there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
+/// How many pieces there may be at once that are not folded: one that is received, one that waits, one that is decoded and one that is folded.
 const IN_FLIGHT: usize = 4;
 
 /// Why a session ended.
@@ -75,8 +76,8 @@ pub(super) async fn run(
     let floor = lowest_floor(&ready.folders).unwrap_or(0);
     let (durable, mut acknowledgeable) = watch::channel(floor);
     let (events, received) = mpsc::channel::<Queued>(QUEUED_MAX);
-    // Without room between them: what is decoded is large, and one batch ahead is enough.
-    let (decoded, foldable) = sync_channel::<Vec<Decoded>>(0);
+    // Without room between them: what is decoded is large, and one piece ahead is enough.
+    let (decoded, foldable) = sync_channel::<Piece>(0);
     let (batches, folded) = sync_channel::<Numbered>(1);
     let committed = Arc::new(AtomicU64::new(0));
     let committer = Committer {
@@ -149,18 +150,14 @@ async fn receive(
         .unwrap_or(u32::MAX >> 3)
         .max(1);
     let room = Arc::new(Semaphore::new(room_max as usize));
+    let mut open = OpenBatch::default();
     loop {
         let batch = if pending > options.catch_up_lag {
             options.catch_up
         } else {
             options.batch
         };
-        let limits = ReceiveLimits {
-            events_max: batch.events_max,
-            bytes_max: batch.bytes_max.min(bytes_max),
-            within: batch.within,
-            idle: options.idle,
-        };
+        let limits = open.next_piece(batch, bytes_max, options.idle);
         let received = tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
             received = source.receive(&limits) => received,
@@ -189,13 +186,14 @@ async fn receive(
             // Committing has ended. Without new events nothing else would tell.
             Err(_) => return SessionEnd::Stopped,
         }
-        if received.is_empty() && !events.is_closed() {
+        if received.is_empty() && open.is_empty() && !events.is_closed() {
             continue;
         }
+        let closes = open.take(&received, batch, &limits);
         // Where the threads are behind, this waits, and nothing more is pulled.
         tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
-            sent = queue(&events, received, &room, room_max) => if sent.is_err() {
+            sent = queue(&events, received, closes, &room, room_max) => if sent.is_err() {
                 return SessionEnd::Stopped;
             },
         }
@@ -205,12 +203,15 @@ async fn receive(
 /// Messages that wait to be decoded, with the room that they take.
 struct Queued {
     deliveries: Vec<Delivery>,
+    /// Whether a batch ends with them.
+    closes: bool,
     _room: OwnedSemaphorePermit,
 }
 
 async fn queue(
     events: &mpsc::Sender<Queued>,
     deliveries: Vec<Delivery>,
+    closes: bool,
     room: &Arc<Semaphore>,
     room_max: u32,
 ) -> Result<(), mpsc::error::SendError<Queued>> {
@@ -223,9 +224,17 @@ async fn queue(
     let taken = acquired.await.expect("nobody closes it");
     let queued = Queued {
         deliveries,
+        closes,
         _room: taken,
     };
     events.send(queued).await
+}
+
+/// Events on their way to be folded.
+struct Piece {
+    decoded: Vec<Decoded>,
+    /// Whether what was folded is written with them.
+    closes: bool,
 }
 
 struct Decoding {
@@ -237,21 +246,31 @@ struct Decoding {
 
 impl Decoding {
     /// Decodes what comes until the sender is gone, or nobody wants it any more. Blocking.
-    fn run(self, mut received: mpsc::Receiver<Queued>, decoded: &SyncSender<Vec<Decoded>>) {
-        while let Some(Queued { mut deliveries, .. }) = received.blocking_recv() {
-            // What came in small batches while the last one was written is written at once.
-            while deliveries.len() < self.events_max
+    fn run(self, mut received: mpsc::Receiver<Queued>, decoded: &SyncSender<Piece>) {
+        let mut closing = Closing::default();
+        while let Some(queued) = received.blocking_recv() {
+            let Queued {
+                mut deliveries,
+                mut closes,
+                ..
+            } = queued;
+            while deliveries.len() < PIECE_EVENTS
                 && let Ok(more) = received.try_recv()
             {
                 deliveries.extend(more.deliveries);
+                closes |= more.closes;
             }
-            let batch = decode(
-                deliveries,
-                &self.tenancy,
-                self.event_bytes_max,
-                self.threads,
-            );
-            if decoded.send(batch).is_err() {
+            let more_is_here = !received.is_empty();
+            let piece = Piece {
+                closes: closing.closes(deliveries.len(), closes, more_is_here, self.events_max),
+                decoded: decode(
+                    deliveries,
+                    &self.tenancy,
+                    self.event_bytes_max,
+                    self.threads,
+                ),
+            };
+            if decoded.send(piece).is_err() {
                 return;
             }
         }
@@ -269,37 +288,21 @@ struct Folding {
 
 impl Folding {
     /// Folds what comes until the sender is gone, or nothing goes on. Blocking.
-    fn run(mut self, foldable: &Receiver<Vec<Decoded>>, batches: &SyncSender<Numbered>) -> FoldEnd {
-        let mut number = 0;
-        while let Ok(decoded) = foldable.recv() {
-            number += 1;
-            self.metrics.batch(decoded.len());
-            let committed = self.committed.load(Ordering::Acquire);
-            let mut batch = Batch::default();
-            for folder in &mut self.folders {
-                let begun = Instant::now();
-                let floor = folder.floor();
-                let folded = folder.fold(&decoded, number, committed, &self.store);
-                count(&self.metrics, folder, floor, &decoded, begun.elapsed());
-                match folded {
-                    Ok(Some(part)) => batch.push(part),
-                    Ok(None) => {}
-                    // The session ends, and the next one reads again.
-                    Err(error) => return FoldEnd::Storage(error),
-                }
+    fn run(mut self, foldable: &Receiver<Piece>, batches: &SyncSender<Numbered>) -> FoldEnd {
+        let (mut number, mut events) = (1, 0);
+        while let Ok(Piece { decoded, closes }) = foldable.recv() {
+            events += decoded.len();
+            // The session ends, and the next one reads again.
+            if let Err(error) = self.fold(&decoded, number) {
+                return FoldEnd::Storage(error);
             }
             self.show();
-            let floors = self.floors();
-            if !batch.is_empty()
-                && batches
-                    .send(Numbered {
-                        number,
-                        batch,
-                        floors,
-                    })
-                    .is_err()
-            {
-                return FoldEnd::Done;
+            if closes || self.folders.iter().any(Folder::has_to_be_written) {
+                self.metrics.batch(std::mem::take(&mut events));
+                if !self.write(number, batches) {
+                    return FoldEnd::Done;
+                }
+                number += 1;
             }
             if self.folders.iter().all(|folder| folder.blocked().is_some()) {
                 return FoldEnd::AllBlocked;
@@ -309,7 +312,35 @@ impl Folding {
                 return FoldEnd::HeldUp(why);
             }
         }
+        self.write(number, batches);
         FoldEnd::Done
+    }
+
+    fn fold(&mut self, decoded: &[Decoded], number: u64) -> Result<(), StorageError> {
+        let committed = self.committed.load(Ordering::Acquire);
+        for folder in &mut self.folders {
+            let begun = Instant::now();
+            let floor = folder.floor();
+            let folded = folder.fold(decoded, number, committed, &self.store);
+            count(&self.metrics, folder, floor, decoded, begun.elapsed());
+            folded?;
+        }
+        Ok(())
+    }
+
+    /// Gives what was folded to be written, as the batch `number`. Whether anybody is there who writes.
+    fn write(&mut self, number: u64, batches: &SyncSender<Numbered>) -> bool {
+        let mut batch = Batch::default();
+        for part in self.folders.iter_mut().filter_map(Folder::close) {
+            batch.push(part);
+        }
+        let floors = self.floors();
+        let numbered = Numbered {
+            number,
+            batch,
+            floors,
+        };
+        numbered.batch.is_empty() || batches.send(numbered).is_ok()
     }
 
     fn floors(&self) -> Floors {
@@ -351,7 +382,7 @@ impl Folding {
     }
 }
 
-/// Notes what a projection took of a batch that began when it stood at `floor`.
+/// Notes what a projection took of a piece that began when it stood at `floor`.
 fn count(metrics: &Metrics, folder: &Folder, floor: u64, batch: &[Decoded], took: Duration) {
     let until = |floor| batch.partition_point(|decoded| decoded.delivery.sequence <= floor);
     let (duplicates, through) = (until(floor), until(folder.floor()));

@@ -51,8 +51,8 @@ impl Default for RebuildOptions {
             rate_max: None,
             share_percent: 25,
             batch: BatchLimits {
-                events_max: 60_000,
-                bytes_max: 64 << 20,
+                events_max: 250_000,
+                bytes_max: 128 << 20,
                 within: Duration::from_secs(1),
             },
             entries_max: 10_000,

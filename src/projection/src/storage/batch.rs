@@ -91,6 +91,18 @@ impl Part {
         }
     }
 
+    /// Leads on to `checkpoint`.
+    ///
+    /// # Panics
+    /// The checkpoint would go back.
+    pub fn advance(&mut self, checkpoint: Checkpoint) {
+        assert!(
+            self.checkpoint.floor <= checkpoint.floor,
+            "a checkpoint never goes back"
+        );
+        self.checkpoint = checkpoint;
+    }
+
     /// Writes the bytes of the view `key`; `None` removes it. Each view once.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::TenantId;
+use super::{TenantId, Text};
 
 /// An event with what its publisher said about it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,27 +18,27 @@ pub struct Envelope {
     /// Whose event it is.
     pub tenant_id: TenantId,
     /// What the event happened to.
-    pub aggregate_id: String,
+    pub aggregate_id: Text,
     /// What kind of thing that is.
-    pub aggregate_type: String,
+    pub aggregate_type: Text,
     /// What happened.
-    pub event_type: String,
+    pub event_type: Text,
     /// The event itself.
     pub payload: Value,
     /// When it happened, as the publisher wrote it. Lag is measured by the stream's own time.
-    pub timestamp: String,
+    pub timestamp: Text,
     /// The publisher's own identity of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event_id: Option<String>,
+    pub event_id: Option<Text>,
     /// The position of the event among those of its aggregate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate_seq: Option<u64>,
     /// What logs of one request are found by.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<Text>,
     /// The position in a distributed trace, in the W3C's form.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
+    pub traceparent: Option<Text>,
     /// The version of the payload's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<u32>,
@@ -59,7 +59,7 @@ impl Envelope {
     /// The trace that the event is part of, where it says so.
     pub fn trace_id(&self) -> Option<&str> {
         // version-trace-parent-flags, as the W3C has it.
-        self.traceparent.as_deref()?.split('-').nth(1)
+        self.traceparent.as_ref()?.as_str().split('-').nth(1)
     }
 }
 
@@ -126,15 +126,15 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
 #[derive(Default)]
 struct Fields {
     tenant_id: Option<TenantId>,
-    aggregate_id: Option<String>,
-    aggregate_type: Option<String>,
-    event_type: Option<String>,
+    aggregate_id: Option<Text>,
+    aggregate_type: Option<Text>,
+    event_type: Option<Text>,
     payload: Option<Value>,
-    timestamp: Option<String>,
-    event_id: Option<String>,
+    timestamp: Option<Text>,
+    event_id: Option<Text>,
     aggregate_seq: Option<u64>,
-    correlation_id: Option<String>,
-    traceparent: Option<String>,
+    correlation_id: Option<Text>,
+    traceparent: Option<Text>,
     schema_version: Option<u32>,
     extra: Map<String, Value>,
 }
@@ -213,7 +213,7 @@ mod tests {
         newer["region"] = json!({"name": "eu"});
         let envelope = decode(&newer).unwrap();
         assert_eq!(envelope.extra["region"], json!({"name": "eu"}));
-        assert_eq!(envelope.traceparent.as_deref(), Some("00-4bf9-01"));
+        assert_eq!(envelope.traceparent, Some("00-4bf9-01".into()));
         assert_eq!(serde_json::to_value(&envelope).unwrap(), newer);
     }
 

@@ -1,4 +1,4 @@
-//! Identities: a tenant, a type of view, and one view of that type.
+//! Identities: a tenant, a type of view, and one view of that type; and the other words that an event comes with.
 //!
 //! They carry whatever text the events carry. What a key may hold is checked where keys are composed (see `key`).
 
@@ -63,6 +63,11 @@ name! {
 name! {
     /// One view among those of its type and tenant.
     ViewId
+}
+
+name! {
+    /// What else a publisher says of an event in a word.
+    Text
 }
 
 impl Default for TenantId {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{program::dag::node::EventField, program::weight, types::Envelope};
+use crate::{program::dag::node::EventField, program::weight, types::{Envelope, Text}};
 
 pub(super) static NULL: Value = Value::Null;
 
@@ -102,7 +102,9 @@ pub(super) fn event_field<'a>(
     field: &EventField,
     rest: &[String],
 ) -> Given<'a> {
-    let text = |text: Option<&'a str>| text.map_or(Given::Seen(&NULL), Given::Text);
+    let text = |text: Option<&'a Text>| {
+        text.map_or(Given::Seen(&NULL), |text| Given::Text(text.as_str()))
+    };
     let given = match field {
         EventField::Payload => return Given::Seen(at(&event.payload, rest)),
         EventField::Extra(name) => {
@@ -110,13 +112,13 @@ pub(super) fn event_field<'a>(
             return Given::Seen(extra.map_or(&NULL, |extra| at(extra, rest)));
         }
         EventField::TenantId => Given::Text(event.tenant_id.as_str()),
-        EventField::AggregateId => Given::Text(&event.aggregate_id),
-        EventField::AggregateType => Given::Text(&event.aggregate_type),
-        EventField::EventType => Given::Text(&event.event_type),
-        EventField::Timestamp => Given::Text(&event.timestamp),
-        EventField::EventId => text(event.event_id.as_deref()),
-        EventField::CorrelationId => text(event.correlation_id.as_deref()),
-        EventField::Traceparent => text(event.traceparent.as_deref()),
+        EventField::AggregateId => Given::Text(event.aggregate_id.as_str()),
+        EventField::AggregateType => Given::Text(event.aggregate_type.as_str()),
+        EventField::EventType => Given::Text(event.event_type.as_str()),
+        EventField::Timestamp => Given::Text(event.timestamp.as_str()),
+        EventField::EventId => text(event.event_id.as_ref()),
+        EventField::CorrelationId => text(event.correlation_id.as_ref()),
+        EventField::Traceparent => text(event.traceparent.as_ref()),
         EventField::AggregateSeq => Given::Made(event.aggregate_seq.into()),
         EventField::SchemaVersion => Given::Made(event.schema_version.into()),
     };
