@@ -21,6 +21,12 @@ pub(crate) fn deposit(id: &str, amount: i64) -> String {
     event(id, "Deposited", &amount.to_string())
 }
 
+/// The same event with more bytes than quarantine keeps.
+pub(crate) fn large(event: &str) -> String {
+    let note = "x".repeat(100_000);
+    event.replacen('{', &format!("{{\"note\":\"{note}\","), 1)
+}
+
 /// An event of account `id` whose amount is the JSON `amount`.
 pub(crate) fn event(id: &str, event_type: &str, amount: &str) -> String {
     format!(

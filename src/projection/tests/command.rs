@@ -134,7 +134,15 @@ async fn a_parked_view_takes_its_events_in_order_when_the_first_was_dropped_and_
     let context = nats.stream(RetentionPolicy::Limits).await;
     let node = Node::new(&nats.url(), "park-key");
     for amount in ["1", "null", "2", "3"] {
-        publish(&context, event("a", "Deposited", amount)).await;
+        let event = event("a", "Deposited", amount);
+        // One of those that wait is too large to be kept: the retry reads it from the stream.
+        let is_large = amount == "2";
+        let event = if is_large {
+            accounts::large(&event)
+        } else {
+            event
+        };
+        publish(&context, event).await;
     }
     let child = node.start();
     let status = node.wait_for(|status| status["floor"] == 4);

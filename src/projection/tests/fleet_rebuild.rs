@@ -55,6 +55,12 @@ async fn what_is_said_once_is_done_in_every_shard_and_ends_with_one_exit_code() 
     let one: serde_json::Value = serde_json::from_str(&one.out()).unwrap();
     assert_eq!(one["shards"][0]["verified"]["different"], 0, "{one}");
 
+    // And from where only the address of a node is known.
+    let elsewhere = a.run_elsewhere(&["verify", "account"]).ended(0);
+    assert_eq!(elsewhere.of_shards(), verified);
+    let none = a.run_elsewhere(&["--shard", "4", "verify", "account"]);
+    assert!(none.ended(1).err().contains("there are 4 shards, from 0"));
+
     let refused = b.run(&["retire", "account@2"]).ended(1);
     assert!(
         refused.out().contains("nothing was retired, in no shard"),

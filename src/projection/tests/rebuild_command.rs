@@ -31,6 +31,7 @@ const WITHIN: Duration = Duration::from_mins(1);
 struct Node {
     folder: tempfile::TempDir,
     settings: PathBuf,
+    url: String,
 }
 
 impl Node {
@@ -49,7 +50,11 @@ impl Node {
         );
         let settings = path("projection.yaml");
         std::fs::write(&settings, text).unwrap();
-        let node = Self { folder, settings };
+        let node = Self {
+            folder,
+            settings,
+            url: format!("http://{port}"),
+        };
         node.set_version(1);
         node
     }
@@ -73,6 +78,14 @@ impl Node {
 
     fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Says a command to the node from where nobody knows its settings.
+    fn run_elsewhere(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_projection"));
+        let elsewhere = tempfile::tempdir().unwrap();
+        command.args(arguments).args(["--node", &self.url]);
+        command.current_dir(elsewhere.path()).output().unwrap()
     }
 
     fn start(&self) -> Started {
@@ -171,7 +184,21 @@ async fn a_node_is_rebuilt_gone_back_and_cleared_by_command_while_it_runs_and_wh
     assert_eq!(node.verified_at(700)["generation"], "account@1");
     does(&node.run(&["retire", "account@2"]), "account@2");
     refuses(&node.run(&["cutover", "account@2"]), "account@2");
+
+    // From another machine.
+    does(&node.run_elsewhere(&["rebuild", "account"]), "account@3");
+    does(&node.run_elsewhere(&["verify", "account"]), "account@3");
+    let view = ["rebuild", "account", "--view", "a-3"];
+    refuses(&node.run_elsewhere(&view), "--tenant");
+    let view = [&view[..], &["--tenant", "t-1", "--json"]].concat();
+    does(&node.run_elsewhere(&view), "\"phase\":\"done\"");
+    does(
+        &node.run_elsewhere(&["rollback", "account"]),
+        "account@1 is served again",
+    );
+    does(&node.run_elsewhere(&["retire", "account@3"]), "account@3");
     stop(running);
+    refuses(&node.run_elsewhere(&["rollback", "account"]), &node.url);
 
     // On the folder alone.
     node.set_version(2);

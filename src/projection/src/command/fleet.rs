@@ -3,6 +3,7 @@
 //! Any node that answers will do, since each passes on what is for another one. When none answers, the bucket of leases tells where the owners are.
 
 use std::{
+    env,
     error::Error,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -12,7 +13,10 @@ use reqwest::Method;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{node::Node, remote::Remote};
+use super::{
+    node::{Node, Place},
+    remote::Remote,
+};
 use crate::{
     lease::{LeaseBoard, NatsBoard, survey},
     rebuild::http::{self, RemoteError},
@@ -22,6 +26,10 @@ use crate::{
 
 /// How long a node may take to say anything at all.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Who owns what, as any node tells that shares shards.
+const SHARDS: &str = "/v1/shards";
+/// What an operator comes with who has no settings.
+const OPERATOR_TOKEN: &str = "PROJECTION_OPERATOR_TOKEN";
 /// How long to wait before all are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -84,6 +92,63 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// The nodes that the one at `url` knows, and the shards that are meant (`None` where there is one only). Whoever names a node needs no settings: what is to be known of it, it says.
+    pub(super) async fn at(
+        place: Place<'_>,
+        url: &str,
+        patience: Duration,
+    ) -> Result<(Self, Vec<Option<ShardId>>), Box<dyn Error>> {
+        match Node::load(place) {
+            Ok(node) => {
+                let fleet = Self::find(&node, Some(url), patience).await?;
+                Ok((fleet, node.shards(place)?))
+            }
+            Err(_) if place.file.is_none() => Self::elsewhere(place.shard, url, patience).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn elsewhere(
+        shard: Option<ShardId>,
+        url: &str,
+        patience: Duration,
+    ) -> Result<(Self, Vec<Option<ShardId>>), Box<dyn Error>> {
+        let settings = Settings {
+            operator_token: env::var(OPERATOR_TOKEN).ok().as_deref().map(Secret::from),
+            ..Settings::default()
+        };
+        let remote = Remote::at(url, settings.operator_token.as_ref(), ANSWERS_WITHIN)?;
+        let (status, answer) = remote.ask(Method::GET, SHARDS).await?;
+        let shared: Option<Vec<Shared>> = match status.as_u16() {
+            404 => None,
+            200..300 => Some(serde_json::from_value(answer)?),
+            _ => {
+                let message = answer["message"].as_str();
+                let message = message.unwrap_or("is that a projection node?");
+                return Err(format!("{url}{SHARDS} answers {status}: {message}").into());
+            }
+        };
+        let count = shared.as_ref().map_or(1, Vec::len);
+        let count = u32::try_from(count)?;
+        if shard.is_some_and(|shard| shard.number() >= count) {
+            return Err(format!("there are {count} shards, from 0").into());
+        }
+        let shards = match (&shared, shard) {
+            (None, _) => vec![None],
+            (Some(_), Some(shard)) => vec![Some(shard)],
+            (Some(_), None) => (0..count).map(|number| Some(number.into())).collect(),
+        };
+        let fleet = Self {
+            settings,
+            known: Mutex::new(vec![remote.url().to_owned()]),
+            has_shards: shared.is_some(),
+            patience,
+        };
+        let owners = shared.into_iter().flatten();
+        fleet.also(owners.filter_map(|shared| shared.owner?.address));
+        Ok((fleet, shards))
+    }
+
     fn bases(&self) -> Vec<String> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone()
@@ -109,7 +174,7 @@ impl Fleet {
     async fn learn(&self) -> Result<(), Box<dyn Error>> {
         for base in self.bases() {
             let remote = Remote::at(&base, self.operator(), ANSWERS_WITHIN)?;
-            let Ok(shared) = remote.get::<Vec<Shared>>(Method::GET, "/v1/shards").await else {
+            let Ok(shared) = remote.get::<Vec<Shared>>(Method::GET, SHARDS).await else {
                 continue;
             };
             let count = self.settings.shards;

@@ -77,6 +77,16 @@ impl Node {
         })
     }
 
+    /// The shards that are meant: the one that is named, or all; `None` where there is one only.
+    pub(super) fn shards(&self, place: Place<'_>) -> Result<Vec<Option<ShardId>>, Box<dyn Error>> {
+        let shards: Vec<_> = match place.shard {
+            Some(_) => vec![Self::of_shard(place)?.share.shard],
+            None => self.settings.layout()?.ids().collect(),
+        };
+        let named = |shard| self.has_shards().then_some(shard);
+        Ok(shards.into_iter().map(named).collect())
+    }
+
     /// Whether it takes part in sharing out shards, be it as the only one.
     pub(super) fn has_shards(&self) -> bool {
         self.settings.shards > 1 || self.settings.leases.is_some()

@@ -89,8 +89,19 @@ pub(super) struct Retire {
 
 impl Rebuild {
     pub(super) async fn run(self, place: Place<'_>) -> Outcome {
-        let settings = super::node::settings(place.file)?;
-        let scope = scope(self.tenant, self.view, settings.default_tenant.clone());
+        let settings = match super::node::settings(place.file) {
+            Ok(settings) => Some(settings),
+            // A node that is named says the rest.
+            Err(_) if self.asking.node.is_some() && place.file.is_none() => None,
+            Err(error) => return Err(error),
+        };
+        if settings.is_none() && self.view.is_some() && self.tenant.is_none() {
+            return Err("name the tenant of the view with --tenant: without settings nobody knows which one is meant".into());
+        }
+        let default = settings
+            .as_ref()
+            .map(|settings| settings.default_tenant.clone());
+        let scope = scope(self.tenant, self.view, default.unwrap_or_default());
         let projection = self.projection;
         let again = format!("rebuild {projection}");
         let (asking, mut seats) = self.asking.seats(place).await?;
@@ -98,7 +109,8 @@ impl Rebuild {
         if let Some(scope) = scope {
             if let Scope::View { tenant, id } = &scope {
                 // Where the id of a view tells its shard, the others have nothing to do with it.
-                let of = settings.layout()?.of_view(tenant, id.as_str());
+                let layout = settings.map(|settings| settings.layout()).transpose()?;
+                let of = layout.and_then(|layout| layout.of_view(tenant, id.as_str()));
                 seats.retain(|seat| of.is_none_or(|of| seat.shard.is_none_or(|shard| shard == of)));
             }
             let command = Command::RebuildPart { projection, scope };

@@ -44,34 +44,39 @@ enum At {
 }
 
 impl Seat {
-    /// The seats of the shard that is named, or of all. A node that runs is asked at `url`, or where it is known to answer.
+    /// The seats of the shard that is named, or of all. A node that runs is asked at `url`, or where it is known to answer; with an address and without a file of settings, none are needed.
     pub(super) async fn all(
         place: Place<'_>,
         url: Option<&str>,
         patience: Duration,
     ) -> Result<Vec<Self>, Box<dyn Error>> {
-        let node = Node::load(place)?;
-        let layout = node.settings.layout()?;
-        let shards: Vec<_> = match place.shard {
-            Some(_) => vec![Node::of_shard(place)?.share.shard],
-            None => layout.ids().collect(),
-        };
-        let named = |shard| node.has_shards().then_some(shard);
-        if url.is_some() || node.settings.leases.is_some() || is_owned(place, &shards)? {
-            let fleet = Arc::new(Fleet::find(&node, url, patience).await?);
+        let asked = |(fleet, shards): (Fleet, Vec<Option<ShardId>>)| {
+            let fleet = Arc::new(fleet);
             let seats = shards.into_iter().map(|shard| Self {
-                shard: named(shard),
+                shard,
                 at: At::Owner(Arc::clone(&fleet)),
             });
-            return Ok(seats.collect());
+            seats.collect()
+        };
+        if let Some(url) = url {
+            return Ok(asked(Fleet::at(place, url, patience).await?));
+        }
+        let node = Node::load(place)?;
+        let shards = node.shards(place)?;
+        let numbers: Vec<_> = shards
+            .iter()
+            .map(|shard| shard.unwrap_or_default())
+            .collect();
+        if node.settings.leases.is_some() || is_owned(place, &numbers)? {
+            return Ok(asked((Fleet::find(&node, None, patience).await?, shards)));
         }
         let seats = shards.into_iter().map(|shard| {
             let node = Node::of_shard(Place {
-                shard: Some(shard),
+                shard: Some(shard.unwrap_or_default()),
                 ..place
             })?;
             Ok(Self {
-                shard: named(shard),
+                shard,
                 at: At::Store(Box::new(node)),
             })
         });

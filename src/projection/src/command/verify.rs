@@ -59,47 +59,53 @@ struct Found {
 
 impl Verify {
     pub(super) async fn run(self, place: Place<'_>) -> Outcome {
-        let node = Node::load(place)?;
-        let shards: Vec<_> = match place.shard {
-            Some(_) => vec![Node::of_shard(place)?.share.shard],
-            None => node.settings.layout()?.ids().collect(),
-        };
-        let named = |shard| node.has_shards().then_some(shard);
         let again = format!("verify {}", self.projection);
+        let fleet = self.fleet(place).await?;
+        let shards = match &fleet {
+            Some((_, shards)) => shards.clone(),
+            None => Node::load(place)?.shards(place)?,
+        };
         let shown = Shown::new(self.json, shards.len() > 1, again);
         let mut found = Vec::new();
-        if self.node.is_some() || node.settings.leases.is_some() {
-            let fleet = Fleet::find(&node, self.node.as_deref(), self.patience).await?;
-            let (this, fleet, shown) = (&self, &fleet, &shown);
+        if let Some((fleet, _)) = &fleet {
+            let (this, shown) = (&self, &shown);
             let asking = stream::iter(shards).map(|shard| async move {
-                let shard_shown = named(shard);
-                let verified = this.by_owner(fleet, shard, shard_shown, shown).await;
-                Found {
-                    shard: shard_shown,
-                    verified,
-                }
+                let number = shard.unwrap_or_default();
+                let verified = this.by_owner(fleet, number, shard, shown).await;
+                Found { shard, verified }
             });
             found = asking.buffered(AT_ONCE_MAX).collect().await;
         } else {
             for shard in shards {
-                let place = Place {
-                    shard: Some(shard),
+                let node = Node::of_shard(Place {
+                    shard: Some(shard.unwrap_or_default()),
                     ..place
-                };
-                let verified = self
-                    .here(&Node::of_shard(place)?, named(shard), &shown)
-                    .await;
+                })?;
+                let verified = self.here(&node, shard, &shown).await;
                 let verified = verified.map_err(|error| Failure::new(with_causes(&*error)));
-                found.push(Found {
-                    shard: named(shard),
-                    verified,
-                });
+                found.push(Found { shard, verified });
             }
         }
         if found.len() == 1 && place.shard.is_none() {
             return self.tell_one(found.remove(0));
         }
         self.tell_all(&found)
+    }
+
+    /// The nodes that are asked, and for which shards; `None` where the stores are here.
+    async fn fleet(
+        &self,
+        place: Place<'_>,
+    ) -> Result<Option<(Fleet, Vec<Option<ShardId>>)>, Box<dyn std::error::Error>> {
+        if let Some(url) = &self.node {
+            return Ok(Some(Fleet::at(place, url, self.patience).await?));
+        }
+        let node = Node::load(place)?;
+        if node.settings.leases.is_none() {
+            return Ok(None);
+        }
+        let fleet = Fleet::find(&node, None, self.patience).await?;
+        Ok(Some((fleet, node.shards(place)?)))
     }
 
     /// Of the store of a shard here.

@@ -89,6 +89,8 @@ pub struct Keeper {
     /// It has been on the board for a turn, so the others count with it.
     announced: bool,
     leaving: bool,
+    /// The board did not answer when it was told that a shard is let go. A node that leaves does not ask it for each of the others: all leases run out at about the same time.
+    silent: bool,
     seen: HashMap<String, Seen>,
     /// When this node could not run them.
     failed: BTreeMap<ShardId, Instant>,
@@ -110,6 +112,7 @@ impl Keeper {
             options,
             held: BTreeMap::new(),
             leaving: false,
+            silent: false,
             seen: HashMap::new(),
             failed: BTreeMap::new(),
             epochs: BTreeMap::new(),
@@ -158,7 +161,12 @@ impl Keeper {
             ..held.lease
         };
         let key = self.keys.shard(shard);
-        let posted = self.post(&key, lease.encode(), Some(held.revision)).await;
+        let posted = if self.leaving && self.silent {
+            Err(silent("take a key"))
+        } else {
+            self.post(&key, lease.encode(), Some(held.revision)).await
+        };
+        self.silent = matches!(posted, Err(LeaseError::Unreachable { .. }));
         self.owners.send_if_modified(|owners| {
             let ours = owners
                 .get(&shard)
@@ -187,6 +195,9 @@ impl Keeper {
     /// The board does not answer; then others notice when its time has run out.
     pub async fn depart(&mut self) -> Result<(), LeaseError> {
         self.leaving = true;
+        if self.silent {
+            return Err(silent("remove a key"));
+        }
         let key = self.keys.node(&self.options.member);
         within(&self.options, "remove a key", self.board.remove(&key)).await
     }
@@ -362,6 +373,11 @@ async fn within<T>(
             source: Box::new(source),
         }),
     }
+}
+
+fn silent(operation: &'static str) -> LeaseError {
+    let source = "it was not asked, because it has not answered the last time".into();
+    LeaseError::Unreachable { operation, source }
 }
 
 #[cfg(test)]

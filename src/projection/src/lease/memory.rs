@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,8 @@ use super::{LeaseBoard, LeaseError, Posted};
 pub struct MemoryBoard {
     shared: Arc<Mutex<Shared>>,
     cut: AtomicBool,
+    /// How often this node has asked while it was cut off.
+    in_vain: AtomicU64,
     /// The next write is done, and nobody says so.
     silent: AtomicBool,
     /// This node may not remove keys.
@@ -45,6 +47,11 @@ impl MemoryBoard {
         self.cut.store(cut, Ordering::Relaxed);
     }
 
+    /// How often this node has asked while it was cut off.
+    pub fn asked_in_vain(&self) -> u64 {
+        self.in_vain.load(Ordering::Relaxed)
+    }
+
     /// Loses the answer to the next write.
     pub fn lose_next_answer(&self) {
         self.silent.store(true, Ordering::Relaxed);
@@ -57,6 +64,7 @@ impl MemoryBoard {
 
     fn shared(&self, operation: &'static str) -> Result<MutexGuard<'_, Shared>, LeaseError> {
         if self.cut.load(Ordering::Relaxed) {
+            self.in_vain.fetch_add(1, Ordering::Relaxed);
             return Err(unreachable(operation));
         }
         Ok(self.shared.lock().unwrap_or_else(PoisonError::into_inner))

@@ -90,7 +90,9 @@ fn shard_of(
         (ShardBy::Subject { .. }, _) => {
             layout.of_event(&TenantId::default(), "", &delivery.subject)
         }
-        (ShardBy::Aggregate, Ok(event)) => layout.of_view(&event.tenant_id, event.aggregate_id.as_str()),
+        (ShardBy::Aggregate, Ok(event)) => {
+            layout.of_view(&event.tenant_id, event.aggregate_id.as_str())
+        }
         (ShardBy::Aggregate, Err(_)) => None,
     };
     told.unwrap_or_default()

@@ -254,7 +254,7 @@ impl Decoding {
                 mut closes,
                 ..
             } = queued;
-            while deliveries.len() < PIECE_EVENTS
+            while deliveries.len() < PIECE_EVENTS.min(self.events_max)
                 && let Ok(more) = received.try_recv()
             {
                 deliveries.extend(more.deliveries);

@@ -1,8 +1,8 @@
-//! The node: one shard for all that is served, one for each generation beside it, and what happens to them.
+//! The node: a shard for what is served, one for each generation beside it, and what happens to them.
 //!
 //! Whatever changes what there is to do is written to the store first, and then the line-up is worked out anew from there. So a node that is killed goes on where it was.
 //!
-//! What goes on is worked out and looked at in `looks`, the tasks are in `work` and `making`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
+//! What goes on is worked out and looked at in `looks`, the tasks are in `served`, `work` and `making`, what operators ask for is in `commands`, and how parts that were made on the side come to be served in `exchanging`.
 
 mod commands;
 mod exchanging;
@@ -10,6 +10,7 @@ mod left;
 mod looks;
 mod making;
 mod rest;
+mod served;
 mod work;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -26,12 +27,13 @@ pub use self::{
 };
 use self::{
     left::Left,
-    work::{BesideRun, ServedRun, SideRun},
+    served::ServedRun,
+    work::{BesideRun, SideRun},
 };
 use super::{Cutover, Phase, Progress, RebuildError, RebuildOptions, Sources};
 use crate::{
     manifest::ProjectionManifest,
-    pipeline::{ShardOptions, ShardState, ShardStatus},
+    pipeline::{ShardOptions, ShardStatus},
     settings::Settings,
     storage::ViewStore,
     types::{Generations, ViewTable},
@@ -56,6 +58,8 @@ pub struct Node {
     sources: Arc<dyn Sources>,
     mode: NodeMode,
     stays: bool,
+    /// How many events a served projection may be behind the others that it is read with; `None` for any number.
+    far: Option<u64>,
     options: RebuildOptions,
     served_options: ShardOptions,
     replay_options: ShardOptions,
@@ -168,6 +172,7 @@ impl Node {
             sources,
             mode,
             stays: false,
+            far: served::far(settings),
             status: watch::Sender::default(),
             progress: watch::Sender::default(),
             requests: received,
@@ -284,16 +289,5 @@ impl Node {
         let mut all = work.shown();
         all.push(progress.clone());
         self.progress.send_replace(all);
-    }
-}
-
-impl ServedRun {
-    /// Whether its task has ended without a word about why.
-    fn has_panicked(&self) -> bool {
-        self.is_finished() && !matches!(self.state(), ShardState::Blocked | ShardState::Stopped)
-    }
-
-    fn has_ended(&self) -> bool {
-        self.is_finished() && self.state() == ShardState::Blocked
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Progress, RebuildError, UpTo, progress::Meter, source::Given};
+use super::{Progress, RebuildError, UpTo, progress::Meter, until::Given};
 use crate::{
     manifest::{Projection, ProjectionManifest},
     pipeline::{Shard, ShardOptions, ShardState, ShardStatus},

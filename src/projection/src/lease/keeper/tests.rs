@@ -131,6 +131,21 @@ async fn what_is_let_go_is_taken_at_the_next_turn_and_what_is_not_when_it_has_ru
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_a_board_that_does_not_answer_asks_it_once() {
+    let mut nodes = cluster(6, &["a"]);
+    turns(&mut nodes, 3).await;
+    let mut leaving = nodes.remove(0);
+    leaving.board.cut(true);
+    leaving.keeper.leave();
+    for shard in leaving.tenures.keys() {
+        assert!(leaving.keeper.release(*shard).await.is_err());
+    }
+    assert!(leaving.keeper.depart().await.is_err());
+    assert_eq!(leaving.board.asked_in_vain(), 1);
+    assert!(leaving.shards().is_empty(), "it does not work on them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_is_cut_off_stops_before_another_may_begin() {
     let mut nodes = cluster(1, &["a", "b"]);
     turns(&mut nodes, 2).await;

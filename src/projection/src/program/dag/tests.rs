@@ -177,7 +177,7 @@ fn an_account_is_folded_from_its_events() {
 fn events_for_others_have_no_keys_and_lists_have_each_key_once() {
     let program = DagProgram::compile(&account(), 1_000).unwrap();
     let mut order = event("Deposited", json!({}));
-    order.aggregate_type = "order".to_owned();
+    order.aggregate_type = "order".into();
     assert_eq!(with_meta(|meta| program.keys(&order, meta)).unwrap(), []);
     let both = json!({"language": "dag/v1", "key": [{"event": "payload.from"}, {"event": "payload.to"}, "x"], "view": 1});
     let program = DagProgram::compile(&both, 1_000).unwrap();

@@ -4,11 +4,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Node, NodeMode, Work,
-    left::Left,
-    work::{ServedRun, SideRun},
-};
+use super::{Node, NodeMode, Work, left::Left, served::ServedRun, work::SideRun};
 use crate::{
     pipeline::ShardState,
     rebuild::{
@@ -101,6 +97,14 @@ impl Node {
             return Err(RebuildError::Panicked {
                 what: "what folds the served views",
             });
+        }
+        let lag_max = self.options.lag_max;
+        if work
+            .served
+            .as_ref()
+            .is_some_and(|run| run.has_come_near(lag_max))
+        {
+            work.pause_served().await;
         }
         for at in 0..work.beside.len() {
             let served = self.status.borrow().clone();

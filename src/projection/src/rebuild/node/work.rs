@@ -2,31 +2,20 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{
-    Node, OVER_MAX, Work,
-    making::{ASK_AGAIN, Making},
-};
+use super::{Node, OVER_MAX, Work, making::Making};
 use crate::{
-    manifest::{Projection, ProjectionManifest},
-    pipeline::{Shard, ShardState, ShardStatus},
+    manifest::Projection,
+    pipeline::{ShardState, ShardStatus},
     rebuild::{
         Beside, Pace, Phase, Progress, Purpose, RebuildError, RebuildOptions, progress::Meter,
     },
     stream::BlockedReason,
     types::{GenerationState, Scope, ViewTable, ViewType},
 };
-
-/// What is served, as it goes on.
-pub(super) struct ServedRun {
-    tables: Vec<ViewTable>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    status: watch::Receiver<ShardStatus>,
-}
 
 /// A generation beside what is served, as it goes on.
 pub(super) struct BesideRun {
@@ -58,20 +47,6 @@ pub(super) struct Made {
     pub(super) projection: Projection,
     /// What it was made for.
     pub(super) served: ViewTable,
-}
-
-impl ServedRun {
-    pub(super) fn tables(&self) -> Vec<ViewTable> {
-        self.tables.clone()
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.task.is_finished()
-    }
-
-    pub(super) fn state(&self) -> ShardState {
-        self.status.borrow().state.clone()
-    }
 }
 
 impl Running {
@@ -234,10 +209,7 @@ impl SideRun {
 impl Work {
     pub(super) async fn pause_served(&mut self) {
         if let Some(run) = self.served.take() {
-            run.stop.cancel();
-            if let Err(error) = run.task.await {
-                tracing::error!(%error, "what was served has not ended by itself");
-            }
+            run.stop().await;
             self.stale = true;
         }
     }
@@ -327,46 +299,6 @@ impl Work {
 }
 
 impl Node {
-    /// Starts what is served.
-    pub(super) fn serve(&self, projections: Vec<Projection>) -> ServedRun {
-        let tables: Vec<_> = projections
-            .iter()
-            .map(|served| served.table.clone())
-            .collect();
-        self.status.send_modify(|status| {
-            status.state = ShardState::Starting;
-            status.projections.retain(|table, _| tables.contains(table));
-        });
-        let shard = Shard::new(
-            ProjectionManifest::of(projections),
-            Arc::clone(&self.store),
-            self.served_options.clone(),
-        );
-        let shard = shard.reporting_to(self.status.clone());
-        let stop = CancellationToken::new();
-        let (stopping, sources, status) =
-            (stop.clone(), Arc::clone(&self.sources), self.status.clone());
-        let working = async move {
-            while !stopping.is_cancelled() {
-                match sources.served().await {
-                    Ok(mut source) => return shard.run(&mut *source, &stopping).await,
-                    Err(error) => {
-                        let why = error.to_string();
-                        status.send_modify(|status| status.state = ShardState::Waiting { why });
-                        let _ = timeout(ASK_AGAIN, stopping.cancelled()).await;
-                    }
-                }
-            }
-        };
-        let task = tokio::spawn(working.in_current_span());
-        ServedRun {
-            tables,
-            stop,
-            task,
-            status: self.status.subscribe(),
-        }
-    }
-
     /// Starts a generation beside what is served.
     pub(super) fn make(&self, beside: Beside) -> BesideRun {
         let stop = CancellationToken::new();

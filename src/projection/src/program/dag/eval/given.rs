@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{program::dag::node::EventField, program::weight, types::{Envelope, Text}};
+use crate::{
+    program::dag::node::EventField,
+    program::weight,
+    types::{Envelope, Text},
+};
 
 pub(super) static NULL: Value = Value::Null;
 
@@ -102,9 +106,8 @@ pub(super) fn event_field<'a>(
     field: &EventField,
     rest: &[String],
 ) -> Given<'a> {
-    let text = |text: Option<&'a Text>| {
-        text.map_or(Given::Seen(&NULL), |text| Given::Text(text.as_str()))
-    };
+    let text =
+        |text: Option<&'a Text>| text.map_or(Given::Seen(&NULL), |text| Given::Text(text.as_str()));
     let given = match field {
         EventField::Payload => return Given::Seen(at(&event.payload, rest)),
         EventField::Extra(name) => {
