@@ -38,7 +38,8 @@ impl OpenBatch {
             bytes_max: batch
                 .bytes_max
                 .saturating_sub(self.bytes)
-                .clamp(1, bytes_max),
+                .min(bytes_max)
+                .max(1),
             within: left,
             idle: if self.events > 0 {
                 idle.min(left)
