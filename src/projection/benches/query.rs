@@ -4,6 +4,9 @@
 //!
 //! `cargo bench -p projection --bench query`. `PROJECTION_BENCH_VIEWS` sets over how many views.
 
+#[path = "rates/measure.rs"]
+mod measure;
+
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -13,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use measure::{ROUNDS, Taken, cpu, is_asked_for, load, median, taken};
 use projection::{
     manifest::ProjectionManifest,
     query::{Answer, CursorKey, Query, QueryEngine, QueryLimits},
@@ -25,53 +29,17 @@ use signet_libmdbx::{
     DatabaseFlags, Environment, EnvironmentFlags, Geometry, Mode, SyncMode, WriteFlags,
 };
 
-const ROUNDS: usize = 5;
 const GOAL: f64 = 0.7;
 
-/// What a run took, per row.
-#[derive(Clone, Copy)]
-struct Taken {
-    rate: f64,
-    cpu_us: f64,
-}
-
-/// The CPU time of this process so far, of all its threads.
-fn cpu() -> Duration {
-    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        usage.tv_sec.try_into().unwrap_or(0),
-        usage.tv_nsec.try_into().unwrap_or(0),
-    )
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of rows are far below 2^52"
-)]
+/// What `run` took, which says how many rows it has read.
 fn timed(run: impl FnOnce() -> u64) -> Taken {
     let (start, before) = (Instant::now(), cpu());
-    let rows = run() as f64;
-    Taken {
-        rate: rows / start.elapsed().as_secs_f64(),
-        cpu_us: cpu().saturating_sub(before).as_secs_f64() * 1e6 / rows,
-    }
-}
-
-fn median(mut runs: Vec<Taken>) -> Taken {
-    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    runs[runs.len() / 2]
-}
-
-fn load() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let rows = run();
+    taken(rows, start, before)
 }
 
 fn main() {
-    // `cargo test --benches` runs this too, and wants to know only that it is there.
-    if env::args().any(|argument| argument == "--test")
-        || !env::args().any(|argument| argument == "--bench")
-    {
+    if !is_asked_for() {
         return;
     }
     let views = env::var("PROJECTION_BENCH_VIEWS").ok();

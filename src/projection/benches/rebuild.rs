@@ -4,6 +4,8 @@
 //!
 //! `cargo bench -p projection --bench rebuild`. The process CPU time of an event stands beside the rates, since those of a shared machine mean little. `PROJECTION_BENCH_EVENTS` sets how many.
 
+#[path = "rates/measure.rs"]
+mod measure;
 #[path = "../tests/nats.rs"]
 mod nats;
 
@@ -15,6 +17,7 @@ use std::{
 };
 
 use async_nats::jetstream::{Context, stream::RetentionPolicy};
+use measure::{ROUNDS, Taken, cpu, is_asked_for, load, median, show, taken, verdict};
 use nats::{Nats, STREAM};
 use projection::{
     manifest::ProjectionManifest,
@@ -25,52 +28,13 @@ use projection::{
 };
 use tokio_util::sync::CancellationToken;
 
-const ROUNDS: usize = 5;
 const KEYS: u64 = 20_000;
 const PROGRAM: &str = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, count: {add: [{coalesce: [{view: count}, 0]}, 1]}, last: {event: payload.reference}}}}";
-
-/// What a run took, per event.
-#[derive(Clone, Copy)]
-struct Taken {
-    rate: f64,
-    cpu_us: f64,
-}
 
 /// What is served, and a rebuild beside it.
 struct Pair {
     served: Taken,
     rebuilt: Taken,
-}
-
-/// The CPU time of this process so far, of all its threads.
-fn cpu() -> Duration {
-    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        usage.tv_sec.try_into().unwrap_or(0),
-        usage.tv_nsec.try_into().unwrap_or(0),
-    )
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of events are far below 2^52"
-)]
-fn taken(events: u64, since: Instant, cpu_before: Duration) -> Taken {
-    let events = events as f64;
-    Taken {
-        rate: events / since.elapsed().as_secs_f64(),
-        cpu_us: cpu().saturating_sub(cpu_before).as_secs_f64() * 1e6 / events,
-    }
-}
-
-fn median(mut runs: Vec<Taken>) -> Taken {
-    runs.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    runs[runs.len() / 2]
-}
-
-fn load() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// As in the binary.
@@ -80,10 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` runs this too, and wants to know only that it is there.
-    if env::args().any(|argument| argument == "--test")
-        || !env::args().any(|argument| argument == "--bench")
-    {
+    if !is_asked_for() {
         return;
     }
     let events = env::var("PROJECTION_BENCH_EVENTS")
@@ -117,17 +78,18 @@ async fn measure(program: &Path, events: u64) {
         ("served, batches of 5,000", of(&shipped, |pair| pair.served)),
         ("rebuilt beside it", of(&shipped, |pair| pair.rebuilt)),
         (
-            "rebuilt and written once at its end",
+            "rebuilt, written once at its end",
             of(&at_once, |pair| pair.rebuilt),
         ),
     ] {
-        let Taken { rate, cpu_us } = median(runs);
-        println!("  {name:36} {rate:>9.0}/s   {cpu_us:>6.2} us CPU");
+        show(name, median(runs));
     }
     let ratios = ratios(&shipped);
-    let ratio = ratios[ratios.len() / 2];
-    let word = if ratio >= 1.5 { "met" } else { "MISSED" };
-    println!("  R5: {ratio:.2} of {ratios:.2?} (goal 1.50: {word})");
+    verdict(
+        &format!("R5, the median of {ratios:.2?}"),
+        ratios[ratios.len() / 2],
+        1.5,
+    );
     let at_most = self::ratios(&at_once);
     println!(
         "  written once at its end it would be {:.2} of {at_most:.2?}",

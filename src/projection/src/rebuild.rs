@@ -41,4 +41,6 @@ pub use verify::{
 };
 
 #[cfg(test)]
+mod test_streams;
+#[cfg(test)]
 mod tests;

@@ -2,18 +2,19 @@
 
 mod rebuilds;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use projection::{
     rebuild::{Command, Cutover, Phase, RebuildError, Sources},
+    settings::Settings,
     storage::{Part, ViewStore},
     stream::{Delivery, EventSource, MemorySource, ReceiveLimits, StreamError, StreamFacts},
     types::{GenerationState, Scope, TenantId, ViewKey},
 };
 use rebuilds::{
-    clean, dump, manifest, of_tenant, publish_through, served, settings, start, start_with, store,
-    table,
+    Running, clean, cutover, dump, generations, manifest, of_tenant, publish_through, rebuild_from,
+    retire, rollback, served, settings, start, start_with, store, table,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -45,13 +46,23 @@ impl Load {
     }
 }
 
+/// A node whose accounts are at the event `through`, by the first program.
+async fn served_through(
+    through: u64,
+    folder: &Path,
+    settings: &Settings,
+) -> (Arc<ViewStore>, MemorySource, Running) {
+    let (store, source) = (store(folder), MemorySource::default());
+    publish_through(&source, 0, through);
+    let node = start(&store, manifest(1, 1), settings, &source);
+    node.wait_for_floor(&store, through).await;
+    (store, source, node)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_program_is_rebuilt_under_load_and_served_when_it_has_caught_up() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 3_000);
-    let node = start(&store, manifest(1, 1), &settings(), &source);
-    node.wait_for_floor(&store, 3_000).await;
+    let (store, source, node) = served_through(3_000, folder.path(), &settings()).await;
     node.stop().await;
     assert_eq!(served(&store).0, table(1));
 
@@ -76,36 +87,19 @@ async fn a_changed_program_is_rebuilt_under_load_and_served_when_it_has_caught_u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 500);
-    let node = start(&store, manifest(1, 1), &settings(), &source);
-    node.wait_for_floor(&store, 500).await;
+    let (store, source, node) = served_through(500, folder.path(), &settings()).await;
     node.stop().await;
     let node = start(&store, manifest(2, 1), &settings(), &source);
     node.wait_for("the cutover", || served(&store).0 == table(2))
         .await;
     publish_through(&source, 500, 900);
     node.wait_for_floor(&store, 900).await;
-    let account = || "account".to_owned();
-    let back = node
-        .handle
-        .ask(Command::Rollback {
-            projection: account(),
-            from: None,
-        })
-        .await
-        .unwrap();
+    let back = node.ask(rollback()).await.unwrap();
     assert_eq!(back.generation, "account@1");
     node.wait_for("the old generation", || served(&store) == (table(1), 900))
         .await;
     assert_eq!(dump(&store, &table(1)), clean(1, 900).await);
-    let nowhere = node
-        .handle
-        .ask(Command::Rollback {
-            projection: account(),
-            from: None,
-        })
-        .await;
+    let nowhere = node.ask(rollback()).await;
     assert!(
         matches!(nowhere, Err(RebuildError::NoWayBack { .. })),
         "{nowhere:?}"
@@ -116,7 +110,7 @@ async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() 
     let node = start(&store, manifest(2, 1), &settings(), &source);
     publish_through(&source, 900, 1_000);
     node.wait_for_floor(&store, 1_000).await;
-    let caught_up = |node: &rebuilds::Running| {
+    let caught_up = |node: &Running| {
         let progress = node.handle.progress();
         let all = progress.borrow();
         all.iter().any(|one| {
@@ -126,11 +120,7 @@ async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() 
     node.wait_for("the rejected one to go on", || caught_up(&node))
         .await;
     assert_eq!(served(&store).0, table(1));
-    let projection = "account@2".to_owned();
-    node.handle
-        .ask(Command::Cutover { projection })
-        .await
-        .unwrap();
+    node.ask(cutover("account@2")).await.unwrap();
     node.wait_for("both to be at the end", || {
         served(&store) == (table(2), 1_000)
     })
@@ -142,76 +132,42 @@ async fn a_rollback_serves_what_went_on_beside_and_is_not_undone_by_a_restart() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_old_generation_is_cleared_when_it_was_kept_for_long_enough() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 500);
     let mut settings = settings();
     settings.rebuild.keep_old = Duration::ZERO;
-    let node = start(&store, manifest(1, 1), &settings, &source);
-    node.wait_for_floor(&store, 500).await;
-    let rebuild = Command::Rebuild {
-        projection: "account".to_owned(),
-        from: 1,
-        id: None,
-    };
-    assert!(node.handle.ask(rebuild).await.unwrap().goes_on);
-    let generations = || {
-        store
-            .snapshot()
-            .unwrap()
-            .generations(&"account".into())
-            .unwrap()
-            .unwrap()
-    };
+    let (store, _, node) = served_through(500, folder.path(), &settings).await;
+    assert!(node.ask(rebuild_from(1)).await.unwrap().goes_on);
     node.wait_for("one generation alone", || {
-        generations().kept.keys().eq(&[2])
+        generations(&store).kept.keys().eq(&[2])
     })
     .await;
     assert_eq!(dump(&store, &table(1)), []);
     assert_eq!(dump(&store, &table(2)), clean(1, 500).await);
-    let retire = |generation: &str| Command::Retire {
-        generation: generation.to_owned(),
-    };
-    let refused = node.handle.ask(retire("account@2")).await;
+    let refused = node.ask(retire(2)).await;
     assert!(
         matches!(refused, Err(RebuildError::WrongState { .. })),
         "{refused:?}"
     );
     // Nothing of this was what the manifest asks for, so it asks for nothing now.
-    assert_eq!(generations().next(), 3);
+    assert_eq!(generations(&store).next(), 3);
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cutover_by_command_waits_for_the_command_and_refuses_what_is_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 2_000);
     let mut settings = settings();
     settings.rebuild.cutover = Cutover::Command;
-    let node = start(&store, manifest(1, 1), &settings, &source);
-    node.wait_for_floor(&store, 2_000).await;
+    let (store, source, node) = served_through(2_000, folder.path(), &settings).await;
     node.stop().await;
     settings.rebuild.rate_max = Some(400);
     let node = start(&store, manifest(2, 3), &settings, &source);
-    let cutover = || Command::Cutover {
-        projection: "account".to_owned(),
-    };
-    let begun = || {
-        store
-            .snapshot()
-            .unwrap()
-            .generations(&"account".into())
-            .unwrap()
-            .unwrap()
-    };
-    node.wait_for("the shadow", || {
-        begun()
-            .kept
-            .get(&3)
+    let is_begun = || {
+        let kept = generations(&store).kept;
+        kept.get(&3)
             .is_some_and(|kept| kept.state == GenerationState::Shadow)
-    })
-    .await;
-    let refused = node.handle.ask(cutover()).await;
+    };
+    node.wait_for("the shadow", is_begun).await;
+    let refused = node.ask(cutover("account")).await;
     assert!(
         matches!(refused, Err(RebuildError::Behind { .. })),
         "{refused:?}"
@@ -230,7 +186,7 @@ async fn a_cutover_by_command_waits_for_the_command_and_refuses_what_is_behind()
     };
     node.wait_for("the shadow to catch up", is_near).await;
     assert_eq!(served(&store).0, table(1));
-    node.handle.ask(cutover()).await.unwrap();
+    node.ask(cutover("account")).await.unwrap();
     assert_eq!(served(&store), (table(3), 2_000));
     assert_eq!(dump(&store, &table(3)), clean(2, 2_000).await);
     node.stop().await;
@@ -241,22 +197,15 @@ async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_as
     // By another program, and by the same one under a higher number.
     for wanted in [(2, 1), (1, 4)] {
         let folder = tempfile::tempdir().unwrap();
-        let (store, source) = (store(folder.path()), MemorySource::default());
-        publish_through(&source, 0, 500);
         let mut settings = settings();
         settings.rebuild.cutover = Cutover::Command;
-        let node = start(&store, manifest(1, 1), &settings, &source);
-        node.wait_for_floor(&store, 500).await;
+        let (store, source, node) = served_through(500, folder.path(), &settings).await;
         node.stop().await;
 
         let wanted = || manifest(wanted.0, wanted.1);
         let node = start(&store, wanted(), &settings, &source);
-        let generations = || {
-            let found = store.snapshot().unwrap().generations(&"account".into());
-            found.unwrap().unwrap()
-        };
         let shadow = || {
-            let kept = generations().kept;
+            let kept = generations(&store).kept;
             let mut shadows = kept
                 .iter()
                 .filter(|(_, kept)| kept.state == GenerationState::Shadow);
@@ -264,13 +213,10 @@ async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_as
         };
         node.wait_for("the shadow", || shadow().is_some()).await;
         let first = shadow().unwrap();
-        let retire = Command::Retire {
-            generation: format!("account@{first}"),
-        };
         // Before this is answered, it is worked out what there is to do now.
-        node.handle.ask(retire).await.unwrap();
+        node.ask(retire(first)).await.unwrap();
         assert_eq!(shadow(), None);
-        node.wait_for("it to be cleared", || generations().kept.len() == 1)
+        node.wait_for("it to be cleared", || generations(&store).kept.len() == 1)
             .await;
         node.stop().await;
 
@@ -278,12 +224,7 @@ async fn what_is_given_up_while_it_is_made_is_not_begun_again_before_somebody_as
         publish_through(&source, 500, 600);
         node.wait_for_floor(&store, 600).await;
         assert_eq!(shadow(), None, "it is begun by a restart");
-        let rebuild = Command::Rebuild {
-            projection: "account".to_owned(),
-            from: 1,
-            id: None,
-        };
-        let begun = node.handle.ask(rebuild).await.unwrap();
+        let begun = node.ask(rebuild_from(1)).await.unwrap();
         assert_eq!(begun.generation, format!("account@{first}"));
         assert_eq!(shadow(), Some(first));
         node.stop().await;
@@ -336,10 +277,7 @@ impl Sources for ForgetfulSources {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_has_lost_its_beginning_is_not_rebuilt_from_unless_somebody_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 500);
-    let node = start(&store, manifest(1, 1), &settings(), &source);
-    node.wait_for_floor(&store, 500).await;
+    let (store, source, node) = served_through(500, folder.path(), &settings()).await;
     node.stop().await;
     let node = start_with(
         &store,
@@ -355,12 +293,7 @@ async fn a_stream_that_has_lost_its_beginning_is_not_rebuilt_from_unless_somebod
     };
     node.wait_for("the refusal", failed).await;
     assert_eq!(served(&store).0, table(1));
-    let rebuild = Command::Rebuild {
-        projection: "account".to_owned(),
-        from: 101,
-        id: None,
-    };
-    let begun = node.handle.ask(rebuild).await.unwrap();
+    let begun = node.ask(rebuild_from(101)).await.unwrap();
     assert_eq!(begun.generation, "account@3");
     node.wait_for("the cutover", || served(&store) == (table(3), 500))
         .await;
@@ -404,7 +337,7 @@ async fn rebuilt_part(
         projection: "account".to_owned(),
         scope,
     };
-    let begun = node.handle.ask(rebuild).await.unwrap();
+    let begun = node.ask(rebuild).await.unwrap();
     let is_done = || {
         node.handle
             .progress()
@@ -415,17 +348,7 @@ async fn rebuilt_part(
     node.wait_for("the exchange", is_done).await;
     let last = load.end().await;
     node.wait_for_floor(store, last).await;
-    let only_one = || {
-        store
-            .snapshot()
-            .unwrap()
-            .generations(&"account".into())
-            .unwrap()
-            .unwrap()
-            .kept
-            .len()
-            == 1
-    };
+    let only_one = || generations(store).kept.len() == 1;
     node.wait_for("the side to be cleared", only_one).await;
     node.stop().await;
     (last, dump(store, &table(1)))
@@ -436,10 +359,7 @@ async fn one_tenant_is_rebuilt_under_load_and_the_others_are_not_touched() {
     // In one transaction, and in pieces by the journal.
     for entries_max in [1_000, 3] {
         let folder = tempfile::tempdir().unwrap();
-        let (store, source) = (store(folder.path()), MemorySource::default());
-        publish_through(&source, 0, 1_500);
-        let node = start(&store, manifest(1, 1), &settings(), &source);
-        node.wait_for_floor(&store, 1_500).await;
+        let (store, source, node) = served_through(1_500, folder.path(), &settings()).await;
         node.stop().await;
         for tenant in ["t-1", "t-2"] {
             spoil(&store, tenant, "a-3");
@@ -466,10 +386,7 @@ async fn one_tenant_is_rebuilt_under_load_and_the_others_are_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_view_is_rebuilt_under_load_and_its_neighbours_are_not_touched() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 1_500);
-    let node = start(&store, manifest(1, 1), &settings(), &source);
-    node.wait_for_floor(&store, 1_500).await;
+    let (store, source, node) = served_through(1_500, folder.path(), &settings()).await;
     node.stop().await;
     spoil(&store, "t-1", "a-3");
     let scope = Scope::View {
@@ -490,27 +407,16 @@ async fn one_view_is_rebuilt_under_load_and_its_neighbours_are_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_in_place_shows_that_it_goes_on_until_the_views_are_what_they_were() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, source) = (store(folder.path()), MemorySource::default());
-    publish_through(&source, 0, 2_000);
-    let node = start(&store, manifest(1, 1), &settings(), &source);
-    node.wait_for_floor(&store, 2_000).await;
+    let (store, _, node) = served_through(2_000, folder.path(), &settings()).await;
     let rebuilding = || store.snapshot().unwrap().rebuilding(&table(1)).unwrap();
     assert_eq!(rebuilding(), None);
     let in_place = Command::RebuildInPlace {
         projection: "account".to_owned(),
     };
-    let answer = node.handle.ask(in_place).await.unwrap();
+    let answer = node.ask(in_place).await.unwrap();
     assert_eq!(answer.generation, "account@1");
     node.wait_for_floor(&store, 2_000).await;
-    let settled = || {
-        let found = store
-            .snapshot()
-            .unwrap()
-            .generations(&"account".into())
-            .unwrap()
-            .unwrap();
-        found.kept[&1].rebuilding.is_none()
-    };
+    let settled = || generations(&store).kept[&1].rebuilding.is_none();
     node.wait_for("the flag to go", settled).await;
     assert_eq!(dump(&store, &table(1)), clean(1, 2_000).await);
     node.stop().await;

@@ -6,11 +6,11 @@ use std::{ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 use projection::{
     manifest::ProjectionManifest,
     pipeline::{Shard, ShardOptions},
-    rebuild::{MemorySources, Node, NodeHandle, NodeMode, RebuildError, Sources},
+    rebuild::{Command, Done, MemorySources, Node, NodeHandle, NodeMode, RebuildError, Sources},
     settings::{Durability, Engine, Settings},
     storage::{StoreOptions, ViewStore},
     stream::MemorySource,
-    types::{TenantId, ViewTable},
+    types::{Generations, TenantId, ViewTable},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -177,7 +177,46 @@ pub(crate) fn start_with(
     Running { handle, stop, task }
 }
 
+/// A rebuild of the events behind `from`.
+pub(crate) fn rebuild_from(from: u64) -> Command {
+    Command::Rebuild {
+        projection: "account".to_owned(),
+        from,
+        id: None,
+    }
+}
+
+pub(crate) fn rollback() -> Command {
+    Command::Rollback {
+        projection: "account".to_owned(),
+        from: None,
+    }
+}
+
+pub(crate) fn cutover(projection: &str) -> Command {
+    Command::Cutover {
+        projection: projection.to_owned(),
+    }
+}
+
+pub(crate) fn retire(generation: u32) -> Command {
+    Command::Retire {
+        generation: format!("account@{generation}"),
+    }
+}
+
+/// What the store says of the accounts.
+pub(crate) fn generations(store: &ViewStore) -> Generations {
+    let found = store.snapshot().expect("a snapshot");
+    let found = found.generations(&"account".into());
+    found.expect("it can be read").expect("they are there")
+}
+
 impl Running {
+    pub(crate) async fn ask(&self, command: Command) -> Result<Done, RebuildError> {
+        self.handle.ask(command).await
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("no panic").expect("a clean end");

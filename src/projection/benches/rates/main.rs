@@ -23,8 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
-    // `cargo test --benches` runs this too, and wants to know only that it is there.
-    if words.iter().any(|word| word == "--test") || !words.iter().any(|word| word == "--bench") {
+    if !measure::is_asked_for() {
         return;
     }
     let all = words.iter().all(|word| word.starts_with('-'));

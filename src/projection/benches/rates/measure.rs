@@ -1,18 +1,25 @@
 //! Measuring: rates, CPU time, and verdicts on ratios.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::{
-    fs,
+    env, fs,
     time::{Duration, Instant},
 };
 
 /// How often each is measured; the median counts.
 pub(crate) const ROUNDS: usize = 5;
 
-/// What a run took, per event.
+/// What a run took, per event or row.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) rate: f64,
     pub(crate) cpu_us: f64,
+}
+
+/// Whether this is a benchmark: `cargo test --benches` runs it too, and wants to know only that it is there.
+pub(crate) fn is_asked_for() -> bool {
+    let has = |wanted: &str| env::args().any(|argument| argument == wanted);
+    has("--bench") && !has("--test")
 }
 
 /// The CPU time of this process so far, of all its threads.

@@ -142,7 +142,7 @@ impl<S: EventSource> EventSource for Paced<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::MemorySource;
+    use crate::rebuild::test_streams::{limits, stream};
 
     fn status(pending: u64) -> watch::Receiver<ShardStatus> {
         let status = ShardStatus {
@@ -150,23 +150,6 @@ mod tests {
             ..ShardStatus::default()
         };
         watch::channel(status).1
-    }
-
-    fn limits(events_max: usize) -> ReceiveLimits {
-        ReceiveLimits {
-            events_max,
-            bytes_max: usize::MAX,
-            within: Duration::from_secs(1),
-            idle: Duration::from_millis(100),
-        }
-    }
-
-    fn source(events: u64) -> MemorySource {
-        let source = MemorySource::default();
-        for _ in 0..events {
-            source.publish("ev", "{}");
-        }
-        source
     }
 
     #[test]
@@ -189,7 +172,7 @@ mod tests {
             share_percent: 25,
             served: None,
         };
-        let mut paced = Paced::new(source(1_000), pace);
+        let mut paced = Paced::new(stream(1_000), pace);
         paced.start(1).await.unwrap();
         let begun = Instant::now();
         let mut received = 0;

@@ -82,29 +82,13 @@ impl<S: EventSource> EventSource for UpTo<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::sleep;
 
     use super::*;
-    use crate::stream::MemorySource;
-
-    fn limits(events_max: usize) -> ReceiveLimits {
-        ReceiveLimits {
-            events_max,
-            bytes_max: usize::MAX,
-            within: Duration::from_secs(1),
-            idle: Duration::from_millis(100),
-        }
-    }
-
-    fn source(events: u64) -> MemorySource {
-        let source = MemorySource::default();
-        for _ in 0..events {
-            source.publish("ev", "{}");
-        }
-        source
-    }
+    use crate::{
+        rebuild::test_streams::{limits, stream},
+        stream::MemorySource,
+    };
 
     /// A stream that says nothing for a while.
     struct Silent {
@@ -143,7 +127,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_is_the_end_only_where_the_stream_says_that_there_is_nothing_more() {
         let silent = Silent {
-            inner: source(50),
+            inner: stream(50),
             receives: 1_000,
         };
         let mut cut = UpTo::new(silent, 60);
@@ -162,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_behind_the_end_is_given_and_the_end_is_known() {
-        let mut cut = UpTo::new(source(50), 33);
+        let mut cut = UpTo::new(stream(50), 33);
         let given = cut.given();
         cut.start(1).await.unwrap();
         let mut last = 0;
