@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many views a batch changes at most, since nobody else writes while they are written.
-const CHANGED_MAX: usize = 50_000;
+pub(super) const CHANGED_MAX: usize = 50_000;
 
 /// What folding may not exceed.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,10 @@ pub(super) struct FoldLimits {
     pub(super) view_bytes_max: usize,
     pub(super) parked_keys_max: usize,
     pub(super) parked_events_max: usize,
+    /// How many views a batch may have changed before it is written.
+    pub(super) changed_max: usize,
+    /// How much each lane remembers of views that are in the store.
+    pub(super) held_bytes_max: usize,
     pub(super) lanes: usize,
     pub(super) share: Share,
 }
@@ -83,14 +87,14 @@ impl Folder {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, StorageError> {
         let gas = metrics.gas(&projection.table);
-        let lanes = (0..limits.lanes.max(1)).map(|_| Lane::default()).collect();
+        let lanes = (0..limits.lanes.max(1)).map(|_| Lane::new(limits.held_bytes_max));
         let mut folder = Self {
             projection,
             limits,
             stored,
             checkpoint,
             open: None,
-            lanes,
+            lanes: lanes.collect(),
             blocked: None,
             held_up: None,
             metrics: Arc::clone(metrics),
@@ -166,7 +170,7 @@ impl Folder {
     pub(super) fn has_to_be_written(&self) -> bool {
         let ends = self.blocked.is_some() || self.held_up.is_some();
         let changed: usize = self.lanes.iter().map(Lane::changed).sum();
-        let is_full = changed >= CHANGED_MAX || self.lanes.iter().any(Lane::is_full);
+        let is_full = changed >= self.limits.changed_max || self.lanes.iter().any(Lane::is_full);
         self.open.is_some() && (ends || is_full)
     }
 

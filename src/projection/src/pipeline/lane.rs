@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How much a lane remembers of views that are in the store.
-const CACHE_BYTES_MAX: usize = 64 << 20;
+pub(super) const CACHE_BYTES_MAX: usize = 64 << 20;
 /// About what an entry takes beside its view.
 const ENTRY_BYTES: usize = 200;
 
@@ -69,6 +69,7 @@ pub(super) struct Lane {
     positions: HashMap<ViewKey, usize>,
     entries: Vec<Entry>,
     held_bytes: usize,
+    held_bytes_max: usize,
     /// The batch before which room was made last.
     room_made: u64,
     parked_keys: usize,
@@ -81,6 +82,14 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// A lane that remembers about `held_bytes_max` of views.
+    pub(super) fn new(held_bytes_max: usize) -> Self {
+        Self {
+            held_bytes_max,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn park(
         &mut self,
         key: ViewKey,
@@ -115,7 +124,7 @@ impl Lane {
 
     /// Whether it remembers as much as it may.
     pub(super) fn is_full(&self) -> bool {
-        self.held_bytes > CACHE_BYTES_MAX
+        self.held_bytes > self.held_bytes_max
     }
 
     /// Forgets views that are in the store, when there are too many. Before a batch is begun, and before a snapshot is taken, so that it has them.
@@ -127,7 +136,7 @@ impl Lane {
         }
         let since = std::mem::replace(&mut self.room_made, batch);
         self.forget(|entry| entry.batch <= committed && entry.used < since);
-        if self.held_bytes > CACHE_BYTES_MAX / 2 {
+        if self.held_bytes > self.held_bytes_max / 2 {
             self.forget(|entry| entry.batch <= committed);
         }
         self.positions = (0..)

@@ -22,11 +22,11 @@ pub(super) struct OpenBatch {
 }
 
 impl OpenBatch {
-    /// How much may be received for the next piece, of which none has more than `bytes_max`.
+    /// How much may be received for the next piece, of which none has more than `events_max` and `bytes_max`.
     pub(super) fn next_piece(
         &self,
         batch: BatchLimits,
-        bytes_max: usize,
+        (events_max, bytes_max): (usize, usize),
         idle: Duration,
     ) -> ReceiveLimits {
         let left = self.left(batch.within);
@@ -34,7 +34,8 @@ impl OpenBatch {
             events_max: batch
                 .events_max
                 .saturating_sub(self.events)
-                .clamp(1, PIECE_EVENTS),
+                .min(events_max)
+                .max(1),
             bytes_max: batch
                 .bytes_max
                 .saturating_sub(self.bytes)
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn take(open: &mut OpenBatch, events: usize, bytes: usize, pending: u64) -> bool {
-        let limits = open.next_piece(BATCH, usize::MAX, IDLE);
+        let limits = open.next_piece(BATCH, (PIECE_EVENTS, usize::MAX), IDLE);
         open.take(&received(events, bytes, pending), BATCH, &limits)
     }
 
@@ -142,7 +143,7 @@ mod tests {
         let mut open = OpenBatch::default();
         assert!(!take(&mut open, 1_000, 10, 9_000));
         assert!(!take(&mut open, 1_000, 10, 8_000));
-        let limits = open.next_piece(BATCH, usize::MAX, IDLE);
+        let limits = open.next_piece(BATCH, (PIECE_EVENTS, usize::MAX), IDLE);
         assert_eq!(limits.events_max, 500);
         assert!(take(&mut open, 500, 10, 7_500));
         assert!(open.is_empty());
@@ -154,7 +155,7 @@ mod tests {
         let mut open = OpenBatch::default();
         assert!(!take(&mut open, 1_000, 10, 9_000));
         tokio::time::advance(Duration::from_millis(30)).await;
-        let limits = open.next_piece(BATCH, usize::MAX, IDLE);
+        let limits = open.next_piece(BATCH, (PIECE_EVENTS, usize::MAX), IDLE);
         assert_eq!(limits.within, Duration::from_millis(20));
         assert_eq!(limits.idle, Duration::from_millis(20));
         tokio::time::advance(Duration::from_millis(20)).await;

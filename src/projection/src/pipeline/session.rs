@@ -19,7 +19,7 @@ use super::{
     commit::{CommitEnd, Committer, Floors, Numbered},
     decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
-    pieces::{Closing, OpenBatch, PIECE_EVENTS},
+    pieces::{Closing, OpenBatch},
     shard::ShardOptions,
     status::ShardStatus,
 };
@@ -104,6 +104,7 @@ pub(super) async fn run(
         tenancy: options.tenancy.clone(),
         event_bytes_max: options.event_bytes_max,
         threads: options.fold.lanes,
+        piece_events: options.piece_events,
         events_max: options.batch.events_max,
     };
     let decoding = spawn_blocking(move || decoding.run(received, &decoded));
@@ -157,7 +158,7 @@ async fn receive(
         } else {
             options.batch
         };
-        let limits = open.next_piece(batch, bytes_max, options.idle);
+        let limits = open.next_piece(batch, (options.piece_events, bytes_max), options.idle);
         let received = tokio::select! {
             () = stop.cancelled() => return SessionEnd::Stopped,
             received = source.receive(&limits) => received,
@@ -241,6 +242,7 @@ struct Decoding {
     tenancy: Tenancy,
     event_bytes_max: usize,
     threads: usize,
+    piece_events: usize,
     events_max: usize,
 }
 
@@ -254,7 +256,7 @@ impl Decoding {
                 mut closes,
                 ..
             } = queued;
-            while deliveries.len() < PIECE_EVENTS.min(self.events_max)
+            while deliveries.len() < self.piece_events.min(self.events_max)
                 && let Ok(more) = received.try_recv()
             {
                 deliveries.extend(more.deliveries);

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     decode::Tenancy,
-    fold::{FoldLimits, Folder, lowest_floor},
+    fold::{CHANGED_MAX, FoldLimits, Folder, lowest_floor},
+    lane::CACHE_BYTES_MAX,
     note,
+    pieces::PIECE_EVENTS,
     session::{self, Ready, SessionEnd},
     status::{ProjectionState, ShardState, ShardStatus},
 };
@@ -35,6 +37,7 @@ pub struct ShardOptions {
     pub(super) catch_up: BatchLimits,
     pub(super) catch_up_lag: u64,
     pub(super) queue_bytes_max: usize,
+    pub(super) piece_events: usize,
     pub(super) event_bytes_max: usize,
     pub(super) fold: FoldLimits,
     pub(super) tenancy: Tenancy,
@@ -56,11 +59,14 @@ impl ShardOptions {
             catch_up: settings.catch_up,
             catch_up_lag: settings.catch_up_lag,
             queue_bytes_max: settings.queue_bytes_max,
+            piece_events: PIECE_EVENTS,
             event_bytes_max: settings.event_bytes_max,
             fold: FoldLimits {
                 view_bytes_max: settings.view_bytes_max,
                 parked_keys_max: settings.parked_keys_max,
                 parked_events_max: settings.parked_events_max,
+                changed_max: CHANGED_MAX,
+                held_bytes_max: CACHE_BYTES_MAX,
                 lanes: settings.lanes,
                 share: Share::default(),
             },

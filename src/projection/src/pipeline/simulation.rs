@@ -203,6 +203,10 @@ fn options(rng: &mut Rng) -> ShardOptions {
     }
     let mut options = ShardOptions::of(&settings);
     (options.idle, options.ask_again) = (PAUSE, PAUSE);
+    options.piece_events = rng.usize(1..12);
+    options.fold.changed_max = rng.usize(1..12);
+    // A view takes a few hundred.
+    options.fold.held_bytes_max = rng.usize(0..3_000);
     options
 }
 
