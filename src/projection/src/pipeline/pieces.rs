@@ -87,23 +87,33 @@ impl OpenBatch {
 /// Which pieces close what is folded, where more of them wait.
 #[derive(Default)]
 pub(super) struct Closing {
-    /// Whether a piece has closed a batch that was left open, because the next one is here already.
-    owed: bool,
+    /// A piece has closed a batch, and so many that were there by then are still to be added to it.
+    owed: Option<usize>,
     events: usize,
 }
 
+/// A piece that is about to be decoded.
+pub(super) struct Next {
+    pub(super) events: usize,
+    /// Of how many receptions it is.
+    pub(super) receptions: usize,
+    /// Whether one of them has closed a batch.
+    pub(super) closes: bool,
+    /// How many more are here.
+    pub(super) waiting: usize,
+}
+
 impl Closing {
-    /// Whether a piece of `events` closes a batch. One that ended for want of events takes those that have come since, up to `events_max`: what came in small batches while the last one was written is written at once.
-    pub(super) fn closes(
-        &mut self,
-        events: usize,
-        closes: bool,
-        more_is_here: bool,
-        events_max: usize,
-    ) -> bool {
-        self.events += events;
-        self.owed |= closes;
-        let closes = self.owed && (!more_is_here || self.events >= events_max);
+    /// Whether a piece closes a batch. One that ended for want of events takes those that are here by then, up to `events_max`: what came in small batches while the last one was written is written at once, and waits for nothing that comes later.
+    pub(super) fn closes(&mut self, next: &Next, events_max: usize) -> bool {
+        self.events += next.events;
+        self.owed = match self.owed {
+            Some(left) => Some(left.saturating_sub(next.receptions)),
+            None => next.closes.then_some(next.waiting),
+        };
+        let closes = self
+            .owed
+            .is_some_and(|left| left == 0 || self.events >= events_max);
         if closes {
             *self = Self::default();
         }
@@ -174,12 +184,22 @@ mod tests {
     #[test]
     fn small_batches_that_wait_become_one_up_to_a_whole_one() {
         let mut closing = Closing::default();
-        assert!(closing.closes(10, true, false, 100));
-        assert!(!closing.closes(10, true, true, 100));
-        assert!(!closing.closes(60, false, true, 100), "more is here");
-        assert!(closing.closes(30, true, true, 100), "that is a whole one");
-        assert!(!closing.closes(10, true, true, 100));
-        assert!(closing.closes(5, false, false, 100), "nothing more is here");
-        assert!(!closing.closes(5, false, false, 100), "the batch is open");
+        let mut closes = |events, closes, waiting| {
+            let next = Next {
+                events,
+                receptions: 1,
+                closes,
+                waiting,
+            };
+            closing.closes(&next, 100)
+        };
+        assert!(closes(10, true, 0));
+        assert!(!closes(10, true, 2), "two more are here");
+        assert!(!closes(10, true, 5), "those have come since");
+        assert!(closes(10, false, 4), "all that were there");
+        assert!(!closes(60, false, 4), "nobody has closed it");
+        assert!(closes(40, true, 3), "that is a whole one");
+        assert!(!closes(50, true, 3));
+        assert!(closes(50, false, 2), "and so is that");
     }
 }

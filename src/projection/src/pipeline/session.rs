@@ -19,7 +19,7 @@ use super::{
     commit::{CommitEnd, Committer, Floors, Numbered},
     decode::{Decoded, Tenancy, decode},
     fold::{Folder, lowest_floor},
-    pieces::{Closing, OpenBatch},
+    pieces::{Closing, Next, OpenBatch},
     shard::ShardOptions,
     status::ShardStatus,
 };
@@ -256,15 +256,22 @@ impl Decoding {
                 mut closes,
                 ..
             } = queued;
+            let mut receptions = 1;
             while deliveries.len() < self.piece_events.min(self.events_max)
                 && let Ok(more) = received.try_recv()
             {
                 deliveries.extend(more.deliveries);
                 closes |= more.closes;
+                receptions += 1;
             }
-            let more_is_here = !received.is_empty();
+            let next = Next {
+                events: deliveries.len(),
+                receptions,
+                closes,
+                waiting: received.len(),
+            };
             let piece = Piece {
-                closes: closing.closes(deliveries.len(), closes, more_is_here, self.events_max),
+                closes: closing.closes(&next, self.events_max),
                 decoded: decode(
                     deliveries,
                     &self.tenancy,
