@@ -245,13 +245,10 @@ fn a_cluster_can_be_ended_while_it_is_brought_up() {
 fn whoever_ends_a_cluster_does_not_wait_for_the_next_one_of_the_same_name() {
     let bench = workbench();
     let mut first = bench.up(&["one.toml"]);
-    // A frozen node does not end when it is asked to, so there is time to freeze who asks for it, too.
-    let node = bench.pid("one", "NODE_1");
-    signal(&node, "STOP");
     let down = bench.stays(&["down"]);
     first.until("asks: end one");
+    // Mostly before it has seen the end. Where it is later, this shows nothing, and is right all the same.
     down.signal("STOP");
-    signal(&node, "CONT");
     assert_eq!(first.ended().0, Some(0));
 
     let _second = bench.up(&["one.toml"]);

@@ -1,6 +1,6 @@
 //! R5: events a second of a rebuild beside what is served, over those of what is served itself at its own batches.
 //!
-//! Larger batches are what makes a rebuild faster: a view that changes a hundred times is written a few times only. How much that can be at most is shown by a rebuild that writes once, at its end. The rest of its work is that of whatever is served: to receive, decode and fold.
+//! Larger batches are what makes a rebuild faster: a view that changes a hundred times is written a few times only. So the ratio depends on what writing costs, and with that on the size of views. How much it can be at most is shown by a rebuild that writes once, at its end. The rest of its work is that of whatever is served: to receive, decode and fold.
 //!
 //! `cargo bench -p projection --bench rebuild`. The process CPU time of an event stands beside the rates, since those of a shared machine mean little. `PROJECTION_BENCH_EVENTS` sets how many.
 
@@ -29,7 +29,10 @@ use projection::{
 use tokio_util::sync::CancellationToken;
 
 const KEYS: u64 = 20_000;
-const PROGRAM: &str = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, count: {add: [{coalesce: [{view: count}, 0]}, 1]}, last: {event: payload.reference}}}}";
+/// How many bytes of text each view has beside what changes.
+const TEXTS: [usize; 2] = [0, 900];
+/// A view of about 120 bytes, with room for a text.
+const PROGRAM: &str = "{language: dag/v1, key: {event: aggregate_id}, view: {object: {balance: {add: [{coalesce: [{view: balance}, 0]}, {event: payload.amount}]}, count: {add: [{coalesce: [{view: count}, 0]}, 1]}, last: {event: payload.reference}, text: {const: '#'}}}}";
 
 /// What is served, and a rebuild beside it.
 struct Pair {
@@ -61,7 +64,17 @@ async fn main() {
 async fn measure(program: &Path, events: u64) {
     let nats = Nats::start(program);
     publish(&nats.stream(RetentionPolicy::Limits).await, events).await;
-    println!("R5 {}: {events} events, {KEYS} keys", program.display());
+    for text in TEXTS {
+        println!(
+            "R5 {}: {events} events, {KEYS} views of about {} bytes",
+            program.display(),
+            120 + text
+        );
+        compare(&nats, events, text).await;
+    }
+}
+
+async fn compare(nats: &Nats, events: u64, text: usize) {
     let as_shipped = Settings::default().rebuild.batch;
     let all_at_once = BatchLimits {
         events_max: usize::MAX,
@@ -70,8 +83,8 @@ async fn measure(program: &Path, events: u64) {
     };
     let (mut shipped, mut at_once) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        shipped.push(node(&nats, events, as_shipped).await);
-        at_once.push(node(&nats, events, all_at_once).await);
+        shipped.push(node(nats, events, text, as_shipped).await);
+        at_once.push(node(nats, events, text, all_at_once).await);
     }
     let of = |runs: &[Pair], which: fn(&Pair) -> Taken| runs.iter().map(which).collect();
     for (name, runs) in [
@@ -130,11 +143,12 @@ async fn publish(context: &Context, events: u64) {
 }
 
 /// The rate of what is served, at the batches of a node that is not behind, and then that of a rebuild beside it.
-async fn node(nats: &Nats, events: u64, batch: BatchLimits) -> Pair {
+async fn node(nats: &Nats, events: u64, text: usize, batch: BatchLimits) -> Pair {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("manifest.yaml");
-    let text = format!("projections:\n- {{view_type: account, program: {PROGRAM}}}\n");
-    fs::write(&file, text).expect("a file");
+    let program = PROGRAM.replace('#', &"x".repeat(text));
+    let manifest = format!("projections:\n- {{view_type: account, program: {program}}}\n");
+    fs::write(&file, manifest).expect("a file");
     let manifest = ProjectionManifest::load(&file, 100_000).expect("a manifest");
     let mut settings = Settings::default();
     settings.nats_url = nats.url();

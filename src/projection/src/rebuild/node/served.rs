@@ -90,7 +90,10 @@ impl ServedRun {
             .projections
             .values()
             .filter(|state| state.blocked != Some(BlockedReason::StreamRecreated));
-        let furthest = here.map(|state| state.floor).max().unwrap_or_default();
+        // Before it has looked at its checkpoints nobody knows where it is.
+        let Some(furthest) = here.map(|state| state.floor).max() else {
+            return false;
+        };
         let mut floors = behind.iter().filter_map(Part::floor);
         floors.any(|floor| floor.saturating_add(lag_max) >= furthest)
     }

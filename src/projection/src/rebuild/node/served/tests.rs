@@ -161,3 +161,36 @@ async fn parts_are_shown_as_one_until_the_last_of_them_has_ended() {
     let status = seen.borrow().clone();
     assert_eq!((status.state, status.received), (ShardState::Blocked, 53));
 }
+
+fn run_of(parts: &[ShardStatus]) -> ServedRun {
+    let part = |status: &ShardStatus| Part {
+        stop: CancellationToken::new(),
+        task: tokio::spawn(async {}),
+        status: watch::channel(status.clone()).1,
+    };
+    ServedRun {
+        tables: Vec::new(),
+        parts: parts.iter().map(part).collect(),
+        combining: None,
+    }
+}
+
+#[tokio::test]
+async fn what_was_far_behind_is_near_only_where_it_is_known_how_far_the_rest_is() {
+    let first = shown(ShardState::Running, 0, 5_000, 0);
+    let behind = |floor| shown(ShardState::Running, 1, floor, 0);
+    let is_near = |first: &ShardStatus, behind| {
+        let run = run_of(&[first.clone(), behind]);
+        run.has_come_near(100)
+    };
+    assert!(!is_near(&first, behind(4_899)));
+    assert!(is_near(&first, behind(4_900)));
+    assert!(is_near(&first, behind(6_000)), "it has gone past it");
+    let waiting = shown(ShardState::Starting, 1, 5_000, 0);
+    assert!(!is_near(&first, waiting), "it does not run");
+    assert!(!is_near(&ShardStatus::default(), behind(0)));
+    let mut recreated = first;
+    let of_another_stream = recreated.projections.values_mut().next().expect("one");
+    of_another_stream.blocked = Some(BlockedReason::StreamRecreated);
+    assert!(!is_near(&recreated, behind(9_000)));
+}
