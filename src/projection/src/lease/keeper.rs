@@ -89,7 +89,7 @@ pub struct Keeper {
     /// It has been on the board for a turn, so the others count with it.
     announced: bool,
     leaving: bool,
-    /// The board did not answer when it was told that a shard is let go. A node that leaves does not ask it for each of the others: all leases run out at about the same time.
+    /// The board did not answer this node, which leaves, when it was told that a shard is let go. It does not ask it for each of the others: all leases run out at about the same time.
     silent: bool,
     seen: HashMap<String, Seen>,
     /// When this node could not run them.
@@ -161,12 +161,13 @@ impl Keeper {
             ..held.lease
         };
         let key = self.keys.shard(shard);
-        let posted = if self.leaving && self.silent {
+        let posted = if self.silent {
             Err(silent("take a key"))
         } else {
             self.post(&key, lease.encode(), Some(held.revision)).await
         };
-        self.silent = matches!(posted, Err(LeaseError::Unreachable { .. }));
+        // What failed before it left says nothing of the board as it is by then.
+        self.silent = self.leaving && matches!(posted, Err(LeaseError::Unreachable { .. }));
         self.owners.send_if_modified(|owners| {
             let ours = owners
                 .get(&shard)

@@ -123,6 +123,8 @@ impl Node {
             .collect();
         self.status.send_modify(|status| {
             status.state = ShardState::Starting;
+            // Whoever begins to write says anew what storage says.
+            status.storage_trouble = None;
             status.projections.retain(|table, _| tables.contains(table));
         });
         let mut groups = match self.far {
@@ -196,7 +198,12 @@ impl Reading {
                 Ok(mut source) => return shard.run(&mut *source, &stop).await,
                 Err(error) => {
                     let why = error.to_string();
-                    status.send_modify(|status| status.state = ShardState::Waiting { why });
+                    let waiting = ShardState::Waiting { why };
+                    // Of several parts the state of one alone is shown, so each says it here, and once.
+                    if status.borrow().state != waiting {
+                        tracing::warn!(%error, "waiting for a connection");
+                    }
+                    status.send_modify(|status| status.state = waiting);
                     let _ = timeout(ASK_AGAIN, stop.cancelled()).await;
                 }
             }
